@@ -65,6 +65,9 @@ mod crd;
 
 pub mod names;
 
+#[cfg(feature = "simulator")]
+pub mod simulator;
+
 pub use crd::crd;
 pub use host::BareMetalHost;
 pub use spec::{BareMetalHostSpec, Bmc, ConsumerRef, CustomDeploy, Image, SecretReference};

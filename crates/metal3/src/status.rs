@@ -49,8 +49,8 @@ pub struct ProvisioningStatus {
     /// The host's id in Ironic.
     #[serde(rename = "ID", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The image that was last written *with success*; its URL is empty from the beginning of the wipe
-    /// until the next image is written to the end.
+    /// The image that was last written *with success*; its URL is empty from the end of the wipe until
+    /// the next image is written to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
     /// The deploy procedure that last ran with success.
