@@ -405,3 +405,6 @@ fn has_finalizer(host: &BareMetalHost) -> bool {
     let mut finalizers = host.metadata.finalizers.iter().flatten();
     finalizers.any(|finalizer| finalizer == names::FINALIZER)
 }
+
+#[cfg(test)]
+mod tests;
