@@ -1,1 +1,17 @@
-//! Placeholder.
+#![doc = include_str!("docs/guide.md")]
+#![warn(missing_docs)]
+
+mod fault;
+
+mod envelope;
+
+pub mod admission;
+pub mod conversion;
+
+mod register;
+
+pub use fault::{Fault, not_found, status_response};
+pub use register::{
+    Conversion, Entry, FailurePolicy, Mutation, Registered, RegistrationError, Reinvocation,
+    SideEffects, Target, Validation, Webhook, Webhooks,
+};

@@ -1,0 +1,295 @@
+//! From a review to its answer: decodes what the callback needs, calls it within the deadline,
+//! catches its panics, and writes the verdict down. Called by `register`'s routes.
+//!
+//! `allowed: false` leaves here only as a hook's verdict; everything that goes wrong is a [`Fault`].
+
+use std::{marker::PhantomData, panic::AssertUnwindSafe};
+
+use futures::future::{BoxFuture, FutureExt};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::{
+    AdmissionContext, GroupVersionKind, MutationCallbacks, MutationWebhook, Old,
+    ValidationCallbacks, ValidationWebhook,
+    old::decode,
+    patch,
+    result::{Denial, Verdict},
+};
+use crate::{
+    Fault,
+    envelope::{
+        AdmissionRequest, AdmissionResponse, Deadline, Rejection, RejectionDetails, ReviewVersion,
+        admission_review,
+    },
+};
+
+/// A review that has been read, but not yet given to a hook.
+#[derive(Debug)]
+pub(crate) struct Review<'a> {
+    version: ReviewVersion,
+    request: AdmissionRequest<'a>,
+}
+
+impl<'a> Review<'a> {
+    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Fault> {
+        let (version, request) = AdmissionRequest::read(body)?;
+        Ok(Self { version, request })
+    }
+
+    /// The kind that the review says it is about, else the kind that its object says it is.
+    pub(crate) fn kind(&self) -> Option<GroupVersionKind<'_>> {
+        match &self.request.kind {
+            Some(kind) if !kind.is_empty() => Some(kind.clone()),
+            _ => self
+                .request
+                .object
+                .or(self.request.old_object)
+                .and_then(GroupVersionKind::of_object),
+        }
+    }
+
+    /// Lets `handler` judge it, and writes the answer.
+    pub(crate) async fn judge(
+        self,
+        handler: &dyn AdmissionHandler,
+        deadline: Deadline,
+    ) -> Result<Vec<u8>, Fault> {
+        let objects = Objects {
+            new: self.request.object,
+            old: self.request.old_object,
+        };
+        let cx = AdmissionContext::of(self.request, deadline)?;
+        let call = AssertUnwindSafe(handler.call(objects, &cx)).catch_unwind();
+        let outcome = tokio::time::timeout_at(deadline.instant().into(), call)
+            .await
+            .map_err(|_| Fault::timeout("the hook did not decide in time"))?
+            .map_err(|panic| {
+                tracing::error!(uid = cx.uid(), panic = panic_text(&*panic), "hook panicked");
+                Fault::internal("the hook panicked")
+            })??;
+        answer(self.version, &cx, &outcome)
+    }
+}
+
+/// A hook of whatever type.
+pub(crate) trait AdmissionHandler: Send + Sync {
+    fn call<'a>(
+        &'a self,
+        objects: Objects<'a>,
+        cx: &'a AdmissionContext<'a>,
+    ) -> BoxFuture<'a, Result<Outcome, Fault>>;
+}
+
+/// A verdict, and the patch that goes with it, never empty.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    verdict: Verdict,
+    patch: Option<Vec<u8>>,
+}
+
+/// The objects of a review, not yet decoded.
+#[allow(
+    unnameable_types,
+    unreachable_pub,
+    reason = "stands in the signature of a sealed trait"
+)]
+#[derive(Clone, Copy, Debug)]
+pub struct Objects<'a> {
+    new: Option<&'a RawValue>,
+    old: Option<&'a RawValue>,
+}
+
+impl<'a> Objects<'a> {
+    pub(super) fn decode_new<K: DeserializeOwned>(&self) -> Result<K, Fault> {
+        decode(self.new()?, "object")
+    }
+
+    pub(super) fn old<K>(&self) -> Result<Old<'a, K>, Fault> {
+        self.old
+            .map(Old::new)
+            .ok_or_else(|| Fault::invalid_object("the review has no oldObject"))
+    }
+
+    fn new(&self) -> Result<&'a RawValue, Fault> {
+        self.new
+            .ok_or_else(|| Fault::invalid_object("the review has no object"))
+    }
+}
+
+pub(crate) struct ValidationHandler<H, K> {
+    hook: H,
+    object: PhantomData<fn() -> K>,
+}
+
+impl<H, K> ValidationHandler<H, K> {
+    pub(crate) fn new(hook: H) -> Self {
+        Self {
+            hook,
+            object: PhantomData,
+        }
+    }
+}
+
+impl<H, K> AdmissionHandler for ValidationHandler<H, K>
+where
+    H: ValidationWebhook<K>,
+    H::Operations: ValidationCallbacks<H, K>,
+    K: 'static,
+{
+    fn call<'a>(
+        &'a self,
+        objects: Objects<'a>,
+        cx: &'a AdmissionContext<'a>,
+    ) -> BoxFuture<'a, Result<Outcome, Fault>> {
+        async move {
+            let result = H::Operations::call(&self.hook, objects, cx).await?;
+            Ok(Outcome {
+                verdict: result.verdict,
+                patch: None,
+            })
+        }
+        .boxed()
+    }
+}
+
+pub(crate) struct MutationHandler<H, K> {
+    hook: H,
+    object: PhantomData<fn() -> K>,
+}
+
+impl<H, K> MutationHandler<H, K> {
+    pub(crate) fn new(hook: H) -> Self {
+        Self {
+            hook,
+            object: PhantomData,
+        }
+    }
+}
+
+impl<H, K> AdmissionHandler for MutationHandler<H, K>
+where
+    H: MutationWebhook<K>,
+    H::Operations: MutationCallbacks<H, K>,
+    K: Serialize + DeserializeOwned + Send + 'static,
+{
+    fn call<'a>(
+        &'a self,
+        objects: Objects<'a>,
+        cx: &'a AdmissionContext<'a>,
+    ) -> BoxFuture<'a, Result<Outcome, Fault>> {
+        async move {
+            let result = H::Operations::call(&self.hook, objects, cx).await?;
+            let patch = match result.object {
+                Some(object) => patch::between::<K>(objects.new()?, &object)?,
+                None => None,
+            };
+            Ok(Outcome {
+                verdict: result.verdict,
+                patch,
+            })
+        }
+        .boxed()
+    }
+}
+
+fn answer(
+    version: ReviewVersion,
+    cx: &AdmissionContext<'_>,
+    outcome: &Outcome,
+) -> Result<Vec<u8>, Fault> {
+    let verdict = &outcome.verdict;
+    let warnings: Vec<String> = verdict
+        .warnings
+        .iter()
+        .map(|text| printable(text))
+        .collect();
+    let mut response = AdmissionResponse {
+        uid: cx.uid(),
+        allowed: verdict.denial.is_none(),
+        status: verdict.denial.as_ref().map(|denial| rejection(denial, cx)),
+        warnings: warnings.iter().map(|text| &**text).collect(),
+        ..AdmissionResponse::default()
+    };
+    for (key, value) in &verdict.audit_annotations {
+        if is_audit_key(key) {
+            response.audit_annotations.insert(key, value);
+        } else {
+            tracing::warn!(
+                key,
+                "audit annotation left out: its key is not a qualified name"
+            );
+        }
+    }
+    if let Some(patch) = &outcome.patch {
+        response.set_patch(patch);
+    }
+    admission_review(version, &response)
+}
+
+fn rejection<'a>(denial: &'a Denial, cx: &'a AdmissionContext<'_>) -> Rejection<'a> {
+    // Without causes the details must stay out: for code 422 kubectl prints the message only if
+    // there are none.
+    let details = (!denial.causes.is_empty()).then(|| RejectionDetails {
+        name: cx.name().unwrap_or_default(),
+        group: cx.kind().map_or("", GroupVersionKind::group),
+        kind: cx.kind().map_or("", GroupVersionKind::kind),
+        causes: &denial.causes,
+    });
+    Rejection {
+        status: "Failure",
+        message: &denial.message,
+        reason: denial.reason.as_deref(),
+        details,
+        code: denial.code,
+    }
+}
+
+/// The API server silently loses warnings with control characters.
+fn printable(warning: &str) -> String {
+    warning
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// The name part of a qualified name: the API server puts the webhook's name before it.
+fn is_audit_key(key: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    key.len() <= 63
+        && key.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && key.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && key.chars().all(is_inner)
+}
+
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn audit_keys_are_the_name_part_of_a_qualified_name() {
+        for (key, fits) in [
+            ("held-by", true),
+            ("a", true),
+            ("", false),
+            ("-a", false),
+            ("a/b", false),
+            (&*"a".repeat(64), false),
+        ] {
+            assert_eq!(is_audit_key(key), fits, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_warning_keeps_its_text_but_not_its_control_characters() {
+        assert_eq!(printable("two\nlines"), "two lines");
+    }
+}

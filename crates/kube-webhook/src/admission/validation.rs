@@ -1,0 +1,217 @@
+//! The traits of a validating hook. Implemented by programs, called by `handler`.
+
+use futures::future::{BoxFuture, FutureExt};
+use serde::de::DeserializeOwned;
+
+use super::{
+    AdmissionContext, Contains, Create, Delete, Old, Operation, OperationSet, Update,
+    ValidationResult, handler::Objects,
+};
+use crate::Fault;
+
+/// A hook that lets requests for objects of type `K` pass, or denies them.
+///
+/// Operations that it doesn't list pass without it.
+///
+/// ```
+/// use kube_webhook::admission::{
+///     AdmissionContext, Create, ValidateCreate, ValidationResult, ValidationWebhook,
+/// };
+/// use kube_webhook::Fault;
+/// # use k8s_openapi::api::core::v1::ConfigMap;
+///
+/// struct NoSecretsInConfigMaps;
+///
+/// impl ValidationWebhook<ConfigMap> for NoSecretsInConfigMaps {
+///     type Operations = (Create,);
+/// }
+///
+/// impl ValidateCreate<ConfigMap> for NoSecretsInConfigMaps {
+///     async fn create(
+///         &self,
+///         object: &ConfigMap,
+///         _: &AdmissionContext<'_>,
+///     ) -> Result<ValidationResult, Fault> {
+///         if object.data.iter().flatten().any(|(key, _)| key == "password") {
+///             return Ok(ValidationResult::fail("put the password into a Secret")
+///                 .with_code(422)
+///                 .with_cause("data.password", "belongs into a Secret"));
+///         }
+///         Ok(ValidationResult::success())
+///     }
+/// }
+/// ```
+///
+/// A callback whose operation isn't listed doesn't compile:
+///
+/// ```compile_fail,E0277
+/// # use kube_webhook::{Fault, admission::*};
+/// # use k8s_openapi::api::core::v1::ConfigMap;
+/// struct Hook;
+///
+/// impl ValidationWebhook<ConfigMap> for Hook {
+///     type Operations = (Create,);
+/// }
+///
+/// impl ValidateDelete<ConfigMap> for Hook {
+///     async fn delete(
+///         &self,
+///         _: &Old<'_, ConfigMap>,
+///         _: &AdmissionContext<'_>,
+///     ) -> Result<ValidationResult, Fault> {
+///         Ok(ValidationResult::success())
+///     }
+/// }
+/// ```
+///
+/// Nor can an operation be registered without its callback:
+///
+/// ```compile_fail,E0277
+/// # use kube_webhook::{Fault, Validation, admission::*};
+/// # use k8s_openapi::api::core::v1::ConfigMap;
+/// struct Hook;
+///
+/// impl ValidationWebhook<ConfigMap> for Hook {
+///     type Operations = (Create,);
+/// }
+///
+/// let webhook = Validation::new(Hook);
+/// ```
+pub trait ValidationWebhook<K>: Send + Sync + 'static {
+    /// The operations that the hook handles, e.g. `(Create, Update)`.
+    type Operations: OperationSet;
+}
+
+/// The callback for creates.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` lists `Create` in `type Operations`, but has no callback for it",
+    note = "implement `ValidateCreate`, or take `Create` off the list"
+)]
+pub trait ValidateCreate<K>: ValidationWebhook<K, Operations: Contains<Create>> {
+    /// Judges the object about to be created.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] if there can be no verdict; `failurePolicy` decides then.
+    fn create(
+        &self,
+        object: &K,
+        cx: &AdmissionContext<'_>,
+    ) -> impl Future<Output = Result<ValidationResult, Fault>> + Send;
+}
+
+/// The callback for updates.
+///
+/// Removing a finalizer is an update: a hook that denies it blocks the deletion for good.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` lists `Update` in `type Operations`, but has no callback for it",
+    note = "implement `ValidateUpdate`, or take `Update` off the list"
+)]
+pub trait ValidateUpdate<K>: ValidationWebhook<K, Operations: Contains<Update>> {
+    /// Judges the change from `old` to `new`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] if there can be no verdict; `failurePolicy` decides then.
+    fn update(
+        &self,
+        old: &Old<'_, K>,
+        new: &K,
+        cx: &AdmissionContext<'_>,
+    ) -> impl Future<Output = Result<ValidationResult, Fault>> + Send;
+}
+
+/// The callback for deletes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` lists `Delete` in `type Operations`, but has no callback for it",
+    note = "implement `ValidateDelete`, or take `Delete` off the list"
+)]
+pub trait ValidateDelete<K>: ValidationWebhook<K, Operations: Contains<Delete>> {
+    /// Judges the removal of `old`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] if there can be no verdict; `failurePolicy` decides then.
+    fn delete(
+        &self,
+        old: &Old<'_, K>,
+        cx: &AdmissionContext<'_>,
+    ) -> impl Future<Output = Result<ValidationResult, Fault>> + Send;
+}
+
+/// That `H` has a callback for every operation of the set: what registration asks for. Implemented
+/// for every [`OperationSet`]; not for use by programs.
+pub trait ValidationCallbacks<H, K>: OperationSet {
+    #[doc(hidden)]
+    fn call<'a>(
+        hook: &'a H,
+        objects: Objects<'a>,
+        cx: &'a AdmissionContext<'a>,
+    ) -> BoxFuture<'a, Result<ValidationResult, Fault>>;
+}
+
+macro_rules! validation_callbacks {
+    ($set:ty => $($operation:ident $callback:ident $call:ident),+) => {
+        impl<H, K> ValidationCallbacks<H, K> for $set
+        where
+            H: ValidationWebhook<K, Operations = $set> $(+ $callback<K>)+,
+            K: DeserializeOwned + Send + Sync + 'static,
+        {
+            fn call<'a>(
+                hook: &'a H,
+                objects: Objects<'a>,
+                cx: &'a AdmissionContext<'a>,
+            ) -> BoxFuture<'a, Result<ValidationResult, Fault>> {
+                match cx.operation() {
+                    $(Operation::$operation => $call(hook, objects, cx).boxed(),)+
+                    _ => std::future::ready(Ok(ValidationResult::success())).boxed(),
+                }
+            }
+        }
+    };
+}
+
+validation_callbacks!((Create,) => Create ValidateCreate create);
+validation_callbacks!((Update,) => Update ValidateUpdate update);
+validation_callbacks!((Delete,) => Delete ValidateDelete delete);
+validation_callbacks!((Create, Update) => Create ValidateCreate create, Update ValidateUpdate update);
+validation_callbacks!((Create, Delete) => Create ValidateCreate create, Delete ValidateDelete delete);
+validation_callbacks!((Update, Delete) => Update ValidateUpdate update, Delete ValidateDelete delete);
+validation_callbacks!((Create, Update, Delete) => Create ValidateCreate create, Update ValidateUpdate update, Delete ValidateDelete delete);
+
+async fn create<H, K>(
+    hook: &H,
+    objects: Objects<'_>,
+    cx: &AdmissionContext<'_>,
+) -> Result<ValidationResult, Fault>
+where
+    H: ValidateCreate<K>,
+    K: DeserializeOwned + Send + Sync + 'static,
+{
+    hook.create(&objects.decode_new()?, cx).await
+}
+
+async fn update<H, K>(
+    hook: &H,
+    objects: Objects<'_>,
+    cx: &AdmissionContext<'_>,
+) -> Result<ValidationResult, Fault>
+where
+    H: ValidateUpdate<K>,
+    K: DeserializeOwned + Send + Sync + 'static,
+{
+    hook.update(&objects.old()?, &objects.decode_new()?, cx)
+        .await
+}
+
+async fn delete<H, K>(
+    hook: &H,
+    objects: Objects<'_>,
+    cx: &AdmissionContext<'_>,
+) -> Result<ValidationResult, Fault>
+where
+    H: ValidateDelete<K>,
+    K: DeserializeOwned + Send + Sync + 'static,
+{
+    hook.delete(&objects.old()?, cx).await
+}

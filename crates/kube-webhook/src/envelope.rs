@@ -1,0 +1,114 @@
+//! What a review is on the wire: read borrowed, written once.
+//!
+//! Objects stay [`serde_json::value::RawValue`]s until a hook asks for them, which costs a quarter
+//! of a full parse, and keeps numbers and unknown fields exactly as they were sent. Refuses reviews
+//! of another version or kind (422) and bodies that aren't reviews (400). Called by `admission` and
+//! `conversion`.
+
+mod admission;
+mod conversion;
+mod deadline;
+mod text;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::Fault;
+
+pub(crate) use admission::{
+    AdmissionRequest, AdmissionResponse, Cause, Rejection, RejectionDetails, admission_review,
+};
+pub use admission::{GroupVersionKind, GroupVersionResource, UserInfo};
+pub(crate) use conversion::{ConversionRequest, conversion_failure, conversion_success};
+pub(crate) use deadline::Deadline;
+pub(crate) use text::Text;
+
+/// The version of a review, which is also the version of its answer: an answer in another one
+/// doesn't decode on the API server's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReviewVersion {
+    V1,
+    V1beta1,
+}
+
+impl ReviewVersion {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V1beta1 => "v1beta1",
+        }
+    }
+}
+
+/// Reads the outermost layer of a review of `kind`: its version, and its request still unread.
+pub(crate) fn open<'a>(
+    body: &'a [u8],
+    group: &str,
+    kind: &str,
+) -> Result<(ReviewVersion, &'a RawValue), Fault> {
+    let head: Head<'a> = serde_json::from_slice(body)
+        .map_err(|error| Fault::bad_request(format!("the body is not a review: {error}")))?;
+    let version = head
+        .api_version
+        .strip_prefix(group)
+        .and_then(|rest| match rest {
+            "/v1" => Some(ReviewVersion::V1),
+            "/v1beta1" => Some(ReviewVersion::V1beta1),
+            _ => None,
+        });
+    let Some(version) = version.filter(|_| *head.kind == *kind) else {
+        return Err(Fault::invalid_object(format!(
+            "expected {group}/v1 or {group}/v1beta1 {kind}, got {:?} {:?}",
+            &*head.api_version, &*head.kind
+        )));
+    };
+    let request = head
+        .request
+        .ok_or_else(|| Fault::bad_request("the review has no request"))?;
+    Ok((version, request))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    #[serde(borrow, default)]
+    api_version: Text<'a>,
+    #[serde(borrow, default)]
+    kind: Text<'a>,
+    #[serde(borrow, default)]
+    request: Option<&'a RawValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_review_of_another_version_or_kind_is_unprocessable() {
+        for body in [
+            r#"{"apiVersion":"admission.k8s.io/v2","kind":"AdmissionReview","request":{}}"#,
+            r#"{"apiVersion":"admission.k8s.io/v1","kind":"Pod","request":{}}"#,
+            r#"{"kind":"AdmissionReview","request":{}}"#,
+            "{}",
+        ] {
+            let fault = open(body.as_bytes(), "admission.k8s.io", "AdmissionReview").unwrap_err();
+            assert_eq!(fault.code(), 422, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_object_is_a_bad_request() {
+        for body in [
+            "",
+            "[]",
+            "null",
+            "{",
+            "{} {}",
+            "\u{feff}{}",
+            r#"{"kind":"a","kind":"b"}"#,
+        ] {
+            let fault = open(body.as_bytes(), "admission.k8s.io", "AdmissionReview").unwrap_err();
+            assert_eq!(fault.code(), 400, "{body}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `ConversionReview`: the request, and the two forms of its answer. Used by `conversion` alone.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{ReviewVersion, Text, open};
+use crate::Fault;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ConversionRequest<'a> {
+    #[serde(borrow, default)]
+    pub(crate) uid: Text<'a>,
+    #[serde(borrow, default, rename = "desiredAPIVersion")]
+    pub(crate) desired_api_version: Text<'a>,
+    // Go writes an empty list as null.
+    #[serde(borrow, default)]
+    objects: Option<Vec<&'a RawValue>>,
+}
+
+impl<'a> ConversionRequest<'a> {
+    /// Reads a review; without a uid or a desired version it could not be answered.
+    pub(crate) fn read(body: &'a [u8]) -> Result<(ReviewVersion, Self), Fault> {
+        let (version, request) = open(body, GROUP, KIND)?;
+        let request: Self = serde_json::from_str(request.get()).map_err(|error| {
+            Fault::bad_request(format!("the review's request can't be read: {error}"))
+        })?;
+        if request.uid.trim().is_empty() {
+            return Err(Fault::bad_request("the review's request has no uid"));
+        }
+        if request.desired_api_version.trim().is_empty() {
+            return Err(Fault::bad_request(
+                "the review's request has no desiredAPIVersion",
+            ));
+        }
+        Ok((version, request))
+    }
+
+    pub(crate) fn objects(&self) -> &[&'a RawValue] {
+        self.objects.as_deref().unwrap_or_default()
+    }
+}
+
+/// A successful answer around `objects`, the elements of a JSON array already written.
+pub(crate) fn conversion_success(
+    version: ReviewVersion,
+    uid: &str,
+    objects: &[u8],
+) -> Result<Vec<u8>, Fault> {
+    let mut body = head(version, uid, objects.len())?;
+    body.extend_from_slice(br#","result":{"status":"Success"},"convertedObjects":["#);
+    body.extend_from_slice(objects);
+    body.extend_from_slice(b"]}}");
+    Ok(body)
+}
+
+/// A failed answer: HTTP 200 all the same, since only so its message reaches the user.
+pub(crate) fn conversion_failure(
+    version: ReviewVersion,
+    uid: &str,
+    message: &str,
+) -> Result<Vec<u8>, Fault> {
+    #[derive(Serialize)]
+    struct Failure<'a> {
+        status: &'static str,
+        message: &'a str,
+    }
+    let mut body = head(version, uid, message.len())?;
+    body.extend_from_slice(br#","result":"#);
+    serde_json::to_writer(
+        &mut body,
+        &Failure {
+            status: "Failure",
+            message,
+        },
+    )?;
+    body.extend_from_slice(br#","convertedObjects":[]}}"#);
+    Ok(body)
+}
+
+fn head(version: ReviewVersion, uid: &str, payload: usize) -> Result<Vec<u8>, Fault> {
+    let mut body = Vec::with_capacity(payload + 256);
+    body.extend_from_slice(br#"{"apiVersion":"apiextensions.k8s.io/"#);
+    body.extend_from_slice(version.as_str().as_bytes());
+    body.extend_from_slice(br#"","kind":"ConversionReview","response":{"uid":"#);
+    serde_json::to_writer(&mut body, uid)?;
+    Ok(body)
+}
+
+const GROUP: &str = "apiextensions.k8s.io";
+const KIND: &str = "ConversionReview";

@@ -1,0 +1,188 @@
+//! The one place where webhooks are registered: routes, webhook configurations and the CRD's
+//! conversion stanza all derive from it, so that none of them can disagree.
+//!
+//! Refuses, when built, what the API server would refuse when the configuration is applied (or, worse,
+//! would accept and never call). Called by the program at start-up.
+
+mod build;
+mod configuration;
+mod entry;
+mod intake;
+mod route;
+mod served;
+mod target;
+mod webhook;
+
+use std::sync::Arc;
+
+use axum::Router;
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceConversion,
+};
+
+pub use build::RegistrationError;
+pub use entry::{Entry, FailurePolicy, Reinvocation, SideEffects};
+pub use target::Target;
+pub use webhook::{Conversion, Mutation, Validation, Webhook};
+
+use intake::Limits;
+use webhook::{AdmissionHook, ConversionHook};
+
+/// The webhooks of a program, before they have been checked.
+///
+/// ```
+/// # use kube_webhook::{Fault, Target, Validation, Webhooks, admission::*};
+/// # use k8s_openapi::api::core::v1::ConfigMap;
+/// # struct Hook;
+/// # impl ValidationWebhook<ConfigMap> for Hook { type Operations = (Create,); }
+/// # impl ValidateCreate<ConfigMap> for Hook {
+/// #     async fn create(&self, _: &ConfigMap, _: &AdmissionContext<'_>) -> Result<ValidationResult, Fault> {
+/// #         Ok(ValidationResult::success())
+/// #     }
+/// # }
+/// let registered = Webhooks::new("guard")
+///     .domain("guard.example.com")
+///     .add_webhook(Validation::new(Hook).timeout_seconds(2))
+///     .build()?;
+///
+/// let target = Target::Url { base: "https://127.0.0.1:8443".to_owned(), ca_bundle: None };
+/// let configuration = registered.validating_configuration(&target).unwrap();
+/// let webhook = &configuration.webhooks.unwrap()[0];
+/// assert_eq!(webhook.name, "validate.configmap.guard.example.com");
+/// assert_eq!(
+///     webhook.client_config.url.as_deref(),
+///     Some("https://127.0.0.1:8443/validate/configmap"),
+/// );
+/// # Ok::<(), kube_webhook::RegistrationError>(())
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Webhooks {
+    name: String,
+    domain: Option<String>,
+    webhooks: Vec<Webhook>,
+    limits: Limits,
+}
+
+impl Webhooks {
+    /// Webhooks whose two configurations are both called `name`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            domain: None,
+            webhooks: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// What the names of the webhooks end in; without it, each ends in the group of its kind.
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Adds a [`Validation`], [`Mutation`] or [`Conversion`].
+    pub fn add_webhook(mut self, webhook: impl Into<Webhook>) -> Self {
+        self.webhooks.push(webhook.into());
+        self
+    }
+
+    /// The largest AdmissionReview taken, in bytes; a larger one is answered 413. By default 7 MiB:
+    /// two objects of the 3 MiB that the API server takes, and the envelope.
+    pub fn review_limit(mut self, bytes: usize) -> Self {
+        self.limits.review = bytes;
+        self
+    }
+
+    /// The largest ConversionReview taken, in bytes; a larger one is answered 413. By default
+    /// 64 MiB: the API server sets no bound.
+    pub fn conversion_limit(mut self, bytes: usize) -> Self {
+        self.limits.conversion = bytes;
+        self
+    }
+
+    /// Checks the registration as a whole.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that the API server would refuse or misroute, with what to do about it.
+    pub fn build(self) -> Result<Registered, RegistrationError> {
+        build::build(self)
+    }
+}
+
+/// Webhooks that passed the checks of [`Webhooks::build`]. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    validations: Vec<AdmissionHook>,
+    mutations: Vec<AdmissionHook>,
+    conversions: Vec<ConversionHook>,
+    limits: Limits,
+}
+
+impl Registered {
+    /// The routes: each hook's own, and `/validate`, `/mutate` and `/convert`, which choose by the
+    /// kind that the review is about.
+    ///
+    /// The router has no fallback, so that it can be merged with others; [`not_found`](crate::not_found)
+    /// is one that answers as the webhooks do.
+    pub fn router(&self) -> Router {
+        route::router(&self.inner)
+    }
+
+    /// The configuration of the validating webhooks; `None` if there are none.
+    #[must_use]
+    pub fn validating_configuration(
+        &self,
+        target: &Target,
+    ) -> Option<ValidatingWebhookConfiguration> {
+        configuration::validating(&self.inner.name, &self.inner.validations, target)
+    }
+
+    /// The configuration of the mutating webhooks; `None` if there are none.
+    #[must_use]
+    pub fn mutating_configuration(&self, target: &Target) -> Option<MutatingWebhookConfiguration> {
+        configuration::mutating(&self.inner.name, &self.inner.mutations, target)
+    }
+
+    /// The conversion stanza of the CRD `plural`.`group`; `None` if its versions aren't converted
+    /// here.
+    #[must_use]
+    pub fn conversion(
+        &self,
+        group: &str,
+        plural: &str,
+        target: &Target,
+    ) -> Option<CustomResourceConversion> {
+        self.inner
+            .conversions
+            .iter()
+            .find(|hook| hook.served.group == group && hook.served.plural == plural)
+            .map(|hook| configuration::conversion(hook, target))
+    }
+
+    /// Group and plural of every kind whose versions are converted here.
+    pub fn conversions(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.inner
+            .conversions
+            .iter()
+            .map(|hook| (&*hook.served.group, &*hook.served.plural))
+    }
+
+    /// Every route, in the order of registration.
+    pub fn routes(&self) -> impl Iterator<Item = &str> {
+        let admission = self.inner.validations.iter().chain(&self.inner.mutations);
+        admission
+            .map(|hook| &*hook.route)
+            .chain(self.inner.conversions.iter().map(|hook| &*hook.route))
+    }
+}

@@ -1,0 +1,337 @@
+//! Hooks with their settings, as programs add them. Read by `build`.
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use kube::Resource;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    entry::{Entry, Reinvocation, entry_setters},
+    served::Served,
+};
+use crate::{
+    admission::{
+        AdmissionHandler, MutationCallbacks, MutationHandler, MutationWebhook, Operation,
+        OperationSet, ValidationCallbacks, ValidationHandler, ValidationWebhook,
+    },
+    conversion::{ConversionWebhook, Star},
+};
+
+/// A webhook of any sort: what [`Webhooks::add_webhook`](super::Webhooks::add_webhook) takes.
+#[derive(Debug)]
+pub struct Webhook(pub(super) AnyHook);
+
+#[derive(Debug)]
+pub(super) enum AnyHook {
+    Validation(AdmissionHook),
+    Mutation(AdmissionHook),
+    Conversion(ConversionHook),
+}
+
+/// A validating hook and how it is registered.
+#[must_use]
+pub struct Validation<H, K> {
+    hook: H,
+    served: Served,
+    route: Option<String>,
+    entry: Entry,
+    entries: Vec<Entry>,
+    object: PhantomData<fn() -> K>,
+}
+
+impl<H, K> Validation<H, K>
+where
+    H: ValidationWebhook<K>,
+    H::Operations: ValidationCallbacks<H, K>,
+    K: Resource,
+{
+    /// Registers `hook` for the kind that its type says.
+    pub fn new(hook: H) -> Self
+    where
+        K::DynamicType: Default,
+    {
+        Self::with_kind(&K::DynamicType::default(), hook)
+    }
+
+    /// Registers `hook` for a kind known at run time only, such as a `kube::discovery::ApiResource`.
+    pub fn with_kind(kind: &K::DynamicType, hook: H) -> Self {
+        Self {
+            hook,
+            served: Served::of::<K>(kind),
+            route: None,
+            entry: Entry::unnamed(),
+            entries: Vec::new(),
+            object: PhantomData,
+        }
+    }
+}
+
+impl<H, K> Validation<H, K> {
+    /// The first label of the webhook's name, instead of `validate`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.entry.name = Some(name.into());
+        self
+    }
+
+    /// The route, instead of `/validate/KIND`. Its segments are DNS-1123 subdomains.
+    pub fn route(mut self, route: impl Into<String>) -> Self {
+        self.route = Some(route.into());
+        self
+    }
+
+    /// One of several webhooks that call this hook; the settings made here directly are then not
+    /// used, and making any is refused.
+    pub fn entry(mut self, entry: Entry) -> Self {
+        self.entries.push(entry);
+        self
+    }
+}
+
+impl<H, K> From<Validation<H, K>> for Webhook
+where
+    H: ValidationWebhook<K>,
+    H::Operations: ValidationCallbacks<H, K>,
+    K: 'static,
+{
+    fn from(validation: Validation<H, K>) -> Self {
+        let Validation {
+            hook,
+            served,
+            route,
+            entry,
+            entries,
+            object: _,
+        } = validation;
+        Self(AnyHook::Validation(AdmissionHook {
+            route: route.unwrap_or_else(|| format!("/validate/{}", served.kind.to_lowercase())),
+            served,
+            operations: H::Operations::OPERATIONS,
+            settings: Settings { entry, entries },
+            reinvocation: Reinvocation::Never,
+            handler: Arc::new(ValidationHandler::<H, K>::new(hook)),
+        }))
+    }
+}
+
+/// A mutating hook and how it is registered.
+#[must_use]
+pub struct Mutation<H, K> {
+    hook: H,
+    served: Served,
+    route: Option<String>,
+    reinvocation: Reinvocation,
+    entry: Entry,
+    entries: Vec<Entry>,
+    object: PhantomData<fn() -> K>,
+}
+
+impl<H, K> Mutation<H, K>
+where
+    H: MutationWebhook<K>,
+    H::Operations: MutationCallbacks<H, K>,
+    K: Resource,
+{
+    /// Registers `hook` for the kind that its type says.
+    pub fn new(hook: H) -> Self
+    where
+        K::DynamicType: Default,
+    {
+        Self::with_kind(&K::DynamicType::default(), hook)
+    }
+
+    /// Registers `hook` for a kind known at run time only, such as a `kube::discovery::ApiResource`.
+    pub fn with_kind(kind: &K::DynamicType, hook: H) -> Self {
+        Self {
+            hook,
+            served: Served::of::<K>(kind),
+            route: None,
+            reinvocation: Reinvocation::Never,
+            entry: Entry::unnamed(),
+            entries: Vec::new(),
+            object: PhantomData,
+        }
+    }
+}
+
+impl<H, K> Mutation<H, K> {
+    /// The first label of the webhook's name, instead of `mutate`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.entry.name = Some(name.into());
+        self
+    }
+
+    /// The route, instead of `/mutate/KIND`. Its segments are DNS-1123 subdomains.
+    pub fn route(mut self, route: impl Into<String>) -> Self {
+        self.route = Some(route.into());
+        self
+    }
+
+    /// Whether the hook is called again when a later one changed the object: by default
+    /// [`Reinvocation::Never`].
+    pub fn reinvocation(mut self, reinvocation: Reinvocation) -> Self {
+        self.reinvocation = reinvocation;
+        self
+    }
+
+    /// One of several webhooks that call this hook; the settings made here directly are then not
+    /// used, and making any is refused.
+    pub fn entry(mut self, entry: Entry) -> Self {
+        self.entries.push(entry);
+        self
+    }
+}
+
+impl<H, K> From<Mutation<H, K>> for Webhook
+where
+    H: MutationWebhook<K>,
+    H::Operations: MutationCallbacks<H, K>,
+    K: Serialize + DeserializeOwned + Send + 'static,
+{
+    fn from(mutation: Mutation<H, K>) -> Self {
+        let Mutation {
+            hook,
+            served,
+            route,
+            reinvocation,
+            entry,
+            entries,
+            object: _,
+        } = mutation;
+        Self(AnyHook::Mutation(AdmissionHook {
+            route: route.unwrap_or_else(|| format!("/mutate/{}", served.kind.to_lowercase())),
+            served,
+            operations: H::Operations::OPERATIONS,
+            settings: Settings { entry, entries },
+            reinvocation,
+            handler: Arc::new(MutationHandler::<H, K>::new(hook)),
+        }))
+    }
+}
+
+entry_setters! {
+    [H, K] Validation<H, K>, entry;
+    [H, K] Mutation<H, K>, entry;
+}
+
+/// A conversion hook and how it is registered.
+#[must_use]
+pub struct Conversion<W> {
+    hook: W,
+    route: Option<String>,
+    annotation_prefix: Option<String>,
+}
+
+impl<W: ConversionWebhook> Conversion<W> {
+    /// Registers `hook` for the kind of its storage version.
+    pub fn new(hook: W) -> Self {
+        Self {
+            hook,
+            route: None,
+            annotation_prefix: None,
+        }
+    }
+
+    /// The route, instead of `/convert/GROUP/PLURAL`. Its segments are DNS-1123 subdomains.
+    pub fn route(mut self, route: impl Into<String>) -> Self {
+        self.route = Some(route.into());
+        self
+    }
+
+    /// Carries what a version can't express in the annotations `PREFIX/conversion-data` and
+    /// `PREFIX/spoke-data`, so that it comes back unchanged. Without a prefix, it is lost.
+    pub fn annotation_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.annotation_prefix = Some(prefix.into());
+        self
+    }
+}
+
+impl<W: ConversionWebhook> From<Conversion<W>> for Webhook {
+    fn from(conversion: Conversion<W>) -> Self {
+        let Conversion {
+            hook,
+            route,
+            annotation_prefix,
+        } = conversion;
+        let served = Served::of::<W::Storage>(&());
+        Self(AnyHook::Conversion(ConversionHook {
+            route: route.unwrap_or_else(|| format!("/convert/{}/{}", served.group, served.plural)),
+            served,
+            star: Arc::new(Star::new(hook.converters(), annotation_prefix)),
+        }))
+    }
+}
+
+impl<H, K> fmt::Debug for Validation<H, K> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Validation")
+            .field("served", &self.served)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<H, K> fmt::Debug for Mutation<H, K> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Mutation")
+            .field("served", &self.served)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<W> fmt::Debug for Conversion<W> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Conversion")
+            .field("annotation_prefix", &self.annotation_prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An admission hook whose types have been forgotten.
+pub(super) struct AdmissionHook {
+    pub(super) route: String,
+    pub(super) served: Served,
+    pub(super) operations: &'static [Operation],
+    pub(super) settings: Settings,
+    pub(super) reinvocation: Reinvocation,
+    pub(super) handler: Arc<dyn AdmissionHandler>,
+}
+
+impl fmt::Debug for AdmissionHook {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("AdmissionHook")
+            .field("route", &self.route)
+            .field("served", &self.served)
+            .field("operations", &self.operations)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The settings made on a hook directly, and its entries; only one of the two may be there.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) entry: Entry,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Settings {
+    /// The entries that count.
+    pub(super) fn effective(&self) -> &[Entry] {
+        if self.entries.is_empty() {
+            std::slice::from_ref(&self.entry)
+        } else {
+            &self.entries
+        }
+    }
+}
+
+/// A conversion hook whose types have been forgotten.
+#[derive(Debug)]
+pub(super) struct ConversionHook {
+    pub(super) route: String,
+    pub(super) served: Served,
+    pub(super) star: Arc<Star>,
+}
