@@ -46,6 +46,10 @@ pub(crate) fn open<'a>(
     group: &str,
     kind: &str,
 ) -> Result<(ReviewVersion, &'a RawValue), Fault> {
+    // serde reads a struct from an array, too.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Fault::bad_request("the body is not a JSON object"));
+    }
     let head: Head<'a> = serde_json::from_slice(body)
         .map_err(|error| Fault::bad_request(format!("the body is not a review: {error}")))?;
     let version = head
@@ -64,8 +68,14 @@ pub(crate) fn open<'a>(
     };
     let request = head
         .request
+        .filter(|request| is_object(request))
         .ok_or_else(|| Fault::bad_request("the review has no request"))?;
     Ok((version, request))
+}
+
+/// Raw values begin with their first significant byte.
+pub(crate) fn is_object(raw: &RawValue) -> bool {
+    raw.get().starts_with('{')
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@ use std::{fmt, marker::PhantomData};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::Fault;
+use crate::{Fault, envelope::is_object};
 
 /// The object as it is stored, before the change under review; decoded only on demand, since most
 /// hooks look at a field of it or at none.
@@ -68,6 +68,11 @@ impl<K> fmt::Debug for Old<'_, K> {
 }
 
 pub(super) fn decode<'a, T: Deserialize<'a>>(raw: &'a RawValue, field: &str) -> Result<T, Fault> {
+    if !is_object(raw) {
+        return Err(Fault::invalid_object(format!(
+            "the review's {field} is not a JSON object"
+        )));
+    }
     serde_json::from_str(raw.get())
         .map_err(|error| Fault::invalid_object(format!("the review's {field}: {error}")))
 }

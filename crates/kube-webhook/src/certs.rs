@@ -1,0 +1,270 @@
+//! The certificate that a server presents: read from PEM or files, or made up in memory, and
+//! exchanged while connections go on. Given to `server`.
+//!
+//! Owns no renewal; refuses a key that doesn't belong to its certificate, and keeps the last good
+//! pair when a new one is bad.
+
+mod ephemeral;
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use rustls::{
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+/// A certificate chain and its key, which can be exchanged while a server uses them. Clones share
+/// the exchange.
+#[derive(Clone)]
+pub struct TlsIdentity {
+    current: Arc<Current>,
+    files: Option<Files>,
+}
+
+impl TlsIdentity {
+    /// From the PEM of a chain, leaf first, and of its key (PKCS #8, SEC 1 or PKCS #1).
+    ///
+    /// # Errors
+    ///
+    /// If either can't be read, or the key isn't the leaf's.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        Ok(Self {
+            current: Arc::new(Current(RwLock::new(certified(chain, key)?))),
+            files: None,
+        })
+    }
+
+    /// From files such as the `tls.crt` and `tls.key` of a mounted Secret. Let
+    /// [`watch`](Self::watch) run to follow their renewal.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_pem`](Self::from_pem), and if a file can't be read.
+    pub async fn from_files(
+        chain: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Result<Self, TlsError> {
+        let files = Files {
+            chain: chain.into(),
+            key: key.into(),
+        };
+        let (chain, key) = files.read().await?;
+        Ok(Self {
+            files: Some(files),
+            ..Self::from_pem(&chain, &key)?
+        })
+    }
+
+    /// A certificate for `names` (DNS names and addresses) from a CA made up on the spot, and the
+    /// CA's PEM, which belongs into the `caBundle`. The CA's key is forgotten: for development and
+    /// tests.
+    ///
+    /// # Errors
+    ///
+    /// If a name can't stand in a certificate.
+    pub fn ephemeral(names: &[String]) -> Result<(Self, String), TlsError> {
+        let made = ephemeral::make(names)?;
+        let identity = Self::from_pem(made.chain.as_bytes(), made.key.as_bytes())?;
+        Ok((identity, made.ca))
+    }
+
+    /// Presents another chain from the next handshake on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_pem`](Self::from_pem); the present pair then stays.
+    pub fn replace(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
+        self.current.set(certified(chain, key)?);
+        Ok(())
+    }
+
+    /// Reads the files again; says whether they hold another chain, which is then presented. Without
+    /// files, nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_files`](Self::from_files); the present pair then stays.
+    pub async fn reload(&self) -> Result<bool, TlsError> {
+        let Some(files) = &self.files else {
+            return Ok(false);
+        };
+        let (chain, key) = files.read().await?;
+        let renewed = certified(&chain, &key)?;
+        if renewed.cert == self.current.get().cert {
+            return Ok(false);
+        }
+        self.current.set(renewed);
+        Ok(true)
+    }
+
+    /// Reloads whenever the files have changed, until `shutdown`: to be run as a task and joined.
+    ///
+    /// Looks at the content every ten seconds rather than asking to be notified: the kubelet
+    /// exchanges a symbolic link two levels up, after which a watch on the file never fires again.
+    pub async fn watch(self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut complaint = None;
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                () = tokio::time::sleep(POLL_PERIOD) => {}
+            }
+            match self.reload().await {
+                Ok(renewed) => {
+                    complaint = None;
+                    if renewed {
+                        tracing::info!("serving certificate renewed");
+                    }
+                }
+                Err(error) => {
+                    let text = crate::fault::chain(&error);
+                    if complaint.as_ref() != Some(&text) {
+                        tracing::warn!(error = text, "serving certificate not renewed");
+                        complaint = Some(text);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The chain presented at present, leaf first.
+    #[must_use]
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.current.get().cert.clone()
+    }
+
+    pub(crate) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
+        Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>
+    }
+}
+
+impl fmt::Debug for TlsIdentity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("TlsIdentity")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a certificate can't be presented.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file can't be read.
+    #[error("{} can't be read", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The chain is not PEM.
+    #[error("the certificate chain is not PEM with at least one certificate")]
+    Chain(#[source] rustls::pki_types::pem::Error),
+    /// The key is not PEM.
+    #[error("the key is not a PEM private key")]
+    Key(#[source] rustls::pki_types::pem::Error),
+    /// Chain and key don't belong together, or are of no use.
+    #[error("the certificate and its key can't be used together")]
+    Pair(#[source] rustls::Error),
+    /// No certificate can be made for the names given.
+    #[error("no certificate can be made: check the names")]
+    Make(#[source] rcgen::Error),
+}
+
+#[derive(Clone, Debug)]
+struct Files {
+    chain: PathBuf,
+    key: PathBuf,
+}
+
+impl Files {
+    /// A pair read in the middle of its exchange doesn't fit together, and is refused then.
+    async fn read(&self) -> Result<(Vec<u8>, Vec<u8>), TlsError> {
+        Ok((read(&self.chain).await?, read(&self.key).await?))
+    }
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    tokio::fs::read(path)
+        .await
+        .map_err(|source| TlsError::File {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn certified(chain: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, TlsError> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<_, _>>()
+        .map_err(TlsError::Chain)?;
+    if chain.is_empty() {
+        return Err(TlsError::Chain(rustls::pki_types::pem::Error::NoItemsFound));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsError::Key)?;
+    let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Pair)?;
+    Ok(Arc::new(certified))
+}
+
+/// Given explicitly wherever it is needed: to install a process-wide provider is for programs.
+pub(crate) fn provider() -> CryptoProvider {
+    ring::default_provider()
+}
+
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl Current {
+    fn get(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, certified: Arc<CertifiedKey>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
+    }
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Current").finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.get())
+    }
+}
+
+const POLL_PERIOD: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let names = ["localhost".to_owned()];
+        let one = ephemeral::make(&names).unwrap();
+        let other = ephemeral::make(&names).unwrap();
+        let error = TlsIdentity::from_pem(one.chain.as_bytes(), other.key.as_bytes()).unwrap_err();
+        assert!(matches!(error, TlsError::Pair(_)));
+    }
+
+    #[test]
+    fn a_bad_pair_leaves_the_good_one_in_place() {
+        let (identity, _) = TlsIdentity::ephemeral(&["localhost".to_owned()]).unwrap();
+        let before = identity.chain();
+        identity.replace(b"", b"").unwrap_err();
+        assert_eq!(identity.chain(), before);
+    }
+}
