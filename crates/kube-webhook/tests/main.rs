@@ -1,0 +1,12 @@
+//! The framework's behaviour through its public door: the router alone, and called by a real
+//! kube-apiserver.
+
+#[path = "main/admission.rs"]
+mod admission;
+#[path = "main/call.rs"]
+mod call;
+#[path = "main/registration.rs"]
+mod registration;
+
+#[path = "../examples/webhook_operator.rs"]
+mod webhook_operator;
