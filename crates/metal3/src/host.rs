@@ -149,6 +149,20 @@ impl BareMetalHost {
         history.deprovision.as_ref()
     }
 
+    /// The generation of the spec that the operator last looked at, from the conditions that it writes
+    /// since v0.13; `None` from an older one.
+    ///
+    /// It follows `metadata.generation` even where a change is no reason to act, but not while the host
+    /// is paused. On a detached host it says that the change was seen, not that it has an effect.
+    #[must_use]
+    pub fn observed_generation(&self) -> Option<i64> {
+        let conditions = self.status.as_ref()?.other.get("conditions")?.as_array()?;
+        let generations = conditions
+            .iter()
+            .map(|condition| &condition["observedGeneration"]);
+        generations.filter_map(Value::as_i64).max()
+    }
+
     /// Value of an annotation.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {

@@ -30,6 +30,7 @@
 //!   and only a changed URL (or deploy method) counts on a host that is provisioned.
 //! - `status.provisioning.image` is filled when the image is written and emptied when the disk is wiped.
 //! - An image on a host with `online: false` waits, silently.
+//! - Conditions carry the generation that was looked at, even where there was nothing to do.
 //! - The annotations [`PAUSED`](crate::names::PAUSED) and [`DETACHED`](crate::names::DETACHED) are obeyed,
 //!   and a deletion wipes, powers off and only then lets go of the finalizer.
 //! - The host names of the operator's demo mode have their meaning: `demo-registering`,
@@ -38,9 +39,11 @@
 //!
 //! # What it leaves out
 //!
-//! Hardware details and the HardwareData object, conditions, Events, RAID and firmware settings, reboot
+//! Hardware details and the HardwareData object, Events, RAID and firmware settings, reboot
 //! and re-inspection annotations, the `delayed` status, and every check of the operator's webhook. The
 //! Secret with the BMC's credentials need not exist.
+
+mod conditions;
 
 mod draft;
 

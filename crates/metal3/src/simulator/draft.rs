@@ -1,10 +1,11 @@
-//! Owns how a status changes: stamps of the history, errors, and the fields that the operator's own
-//! definition of the kind requires. Decides nothing; called by the rules.
+//! Owns how a status changes: stamps of the history, errors, conditions, and the fields that the
+//! operator's own definition of the kind requires. Decides nothing; called by the rules.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
+use super::conditions;
 use super::rules::Step;
 use crate::{
     BareMetalHost, BareMetalHostStatus, Image, OperationHistory, OperationMetric, ProvisioningState,
@@ -14,6 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) status: BareMetalHostStatus,
+    generation: Option<i64>,
     now: Timestamp,
 }
 
@@ -32,7 +34,11 @@ impl Draft {
         history.inspect.get_or_insert_default();
         history.provision.get_or_insert_default();
         history.deprovision.get_or_insert_default();
-        Self { status, now }
+        Self {
+            status,
+            generation: host.metadata.generation,
+            now,
+        }
     }
 
     /// Writes the draft with the host in another state.
@@ -72,7 +78,14 @@ impl Draft {
         self.status
             .other
             .insert("lastUpdated".to_owned(), json!(now));
+        conditions::renew(&mut self.status, self.generation, &now);
         Step::Write(Box::new(self.status))
+    }
+
+    /// Notes that the host was looked at: the conditions say of which generation.
+    pub(super) fn renew(mut self) -> BareMetalHostStatus {
+        conditions::renew(&mut self.status, self.generation, &Time(self.now));
+        self.status
     }
 
     /// Forgets the error, as the operator does when an operation begins anew.

@@ -64,7 +64,16 @@ pub fn next(host: &BareMetalHost, situation: &Situation, timings: &Timings) -> S
         situation,
         timings,
     };
-    pass.step()
+    let step = pass.step();
+    if step.is_change() || !is_managed(host) {
+        return step;
+    }
+    // Nothing to do is a result as well, and the operator notes that it looked.
+    let status = Draft::of(host, situation.now()).renew();
+    if host.status.as_ref() == Some(&status) {
+        return step;
+    }
+    Step::Write(Box::new(status))
 }
 
 /// One look at a host. Each method either ends the pass with a step or hands it on.
@@ -218,7 +227,7 @@ impl Pass<'_> {
         match self.host.name() {
             "demo-preparing" => Step::Idle,
             "demo-preparing-error" => {
-                self.keep_failing(phase, "preparation error", "failed to prepare host")
+                self.keep_failing(phase, "preparation error", "preparing failed")
             }
             _ => self.finish(phase, ProvisioningState::Available),
         }
@@ -261,7 +270,6 @@ impl Pass<'_> {
             self.draft.status.provisioning.image = Some(image.clone());
         }
         self.draft.status.provisioning.custom_deploy = self.host.spec.custom_deploy.clone();
-        self.draft.status.powered_on = Some(true);
         self.draft.forget_failures();
         self.draft.enter(ProvisioningState::Provisioned)
     }
@@ -399,6 +407,13 @@ impl Pass<'_> {
         let options = serde_json::from_str::<Value>(text).unwrap_or_default();
         options.get(key) == Some(value)
     }
+}
+
+fn is_managed(host: &BareMetalHost) -> bool {
+    !matches!(
+        host.state(),
+        ProvisioningState::None | ProvisioningState::Other(_)
+    )
 }
 
 fn has_finalizer(host: &BareMetalHost) -> bool {

@@ -52,10 +52,13 @@ fn an_image_is_in_the_status_only_when_it_is_written() {
 
     lab.run_until(|host| *host.state() == ProvisioningState::Provisioned);
     assert_eq!(lab.status().provisioning.image, lab.host.spec.image);
-    assert_eq!(lab.status().powered_on, Some(true));
     let ended = lab.host.last_provision().unwrap();
     assert_eq!(ended.start, begun.start);
     assert_eq!(ended.end, Some(Time(lab.now)));
+
+    // Seen by whoever watches closely: provisioned comes first, the power with the next look.
+    assert_eq!(lab.status().powered_on, Some(false));
+    lab.run_until(|host| host.status().powered_on == Some(true));
 }
 
 #[test]
@@ -140,7 +143,7 @@ fn a_deploy_procedure_is_as_good_as_an_image() {
         ..CustomDeploy::default()
     });
     lab.host.spec.custom_deploy = custom_deploy.clone();
-    lab.run_until(|host| *host.state() == ProvisioningState::Provisioned);
+    lab.run_until(|host| host.status().powered_on == Some(true));
     assert_eq!(lab.status().provisioning.custom_deploy, custom_deploy);
     lab.assert_rests();
 
@@ -337,6 +340,20 @@ fn the_hosts_of_the_demo_fail_again_and_again_where_their_names_say() {
 }
 
 #[test]
+fn the_conditions_say_which_generation_was_seen_even_if_there_was_nothing_to_do() {
+    let mut lab = Lab::provisioned("https://images.example/a.raw");
+    for generation in 1..4 {
+        lab.host.metadata.generation = Some(generation);
+        assert!(matches!(lab.step(), Step::Write(_)));
+        lab.run_until(|host| host.observed_generation() == Some(generation));
+        lab.assert_rests();
+    }
+    lab.annotate(names::PAUSED, "");
+    lab.host.metadata.generation = Some(9);
+    lab.assert_rests();
+}
+
+#[test]
 fn a_state_of_a_newer_operator_is_let_alone() {
     let mut lab = Lab::available();
     lab.host.status.as_mut().unwrap().provisioning.state = "rebuilding".into();
@@ -394,7 +411,7 @@ impl Lab {
     fn provisioned(url: &str) -> Self {
         let mut lab = Self::available();
         lab.want(url);
-        lab.run_until(|host| *host.state() == ProvisioningState::Provisioned);
+        lab.run_until(|host| host.status().powered_on == Some(true));
         lab
     }
 
