@@ -1,15 +1,81 @@
 //! Conversion between the versions of a kind: a star of converters around the storage version.
 //!
-//! Called by `register`'s routes with the body of a ConversionReview.
+//! A converter translates what both versions can say. Everything else is done here: the API server's
+//! rules on metadata, objects that are already at the desired version, ways from one version to
+//! another by the storage version, and, with an annotation prefix, the remainder that a version
+//! can't say. An object that can't be converted fails its review with a message that names it; a
+//! review that can't be understood is a [`Fault`](crate::Fault).
+//!
+//! `register`'s routes call [`answer`] with the body of a ConversionReview.
 
-use std::{fmt, marker::PhantomData};
+mod check;
+mod delta;
+mod object;
+mod remainder;
+mod review;
+mod spoke;
+mod star;
+
+use std::fmt;
 
 use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Fault, envelope::Deadline};
+pub use star::ConvertersError;
+
+pub(crate) use review::answer;
+pub(crate) use star::Star;
+
+use spoke::{Spoke, Typed};
 
 /// Converts objects of one version to the storage version and back.
+///
+/// `convert` must neither default nor validate, and needs to keep of the metadata only what it wants
+/// to change: the API server ignores all but labels and annotations, and those too are kept if the
+/// result has none. `apiVersion` and `kind` are set by the framework.
+///
+/// Server-side apply may send *partial* objects, so the types should tolerate the absence of every
+/// field: `#[serde(default)]` or `Option`. A missing `spec` is offered to the type as `{}`, and taken
+/// out again.
+///
+/// ```
+/// use kube::CustomResource;
+/// use kube_webhook::conversion::{ConversionError, Converter};
+/// use schemars::JsonSchema;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+/// #[kube(group = "example.com", version = "v1", kind = "Port", root = "V1Port")]
+/// #[serde(default)]
+/// struct V1PortSpec { address: String }
+///
+/// #[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+/// #[kube(group = "example.com", version = "v2", kind = "Port", root = "V2Port")]
+/// #[serde(default)]
+/// struct V2PortSpec { host: String, port: u16 }
+///
+/// struct V1ToV2;
+///
+/// impl Converter for V1ToV2 {
+///     type From = V1Port;
+///     type Storage = V2Port;
+///
+///     fn convert(&self, from: V1Port) -> Result<V2Port, ConversionError> {
+///         let (host, port) = from.spec.address.split_once(':').ok_or_else(|| {
+///             ConversionError::new("spec.address: write it as HOST:PORT")
+///         })?;
+///         Ok(V2Port {
+///             metadata: from.metadata,
+///             spec: V2PortSpec { host: host.to_owned(), port: port.parse()? },
+///         })
+///     }
+///
+///     fn revert(&self, storage: V2Port) -> Result<V1Port, ConversionError> {
+///         let address = format!("{}:{}", storage.spec.host, storage.spec.port);
+///         Ok(V1Port { metadata: storage.metadata, spec: V1PortSpec { address } })
+///     }
+/// }
+/// ```
 pub trait Converter: Send + Sync + 'static {
     /// The version that isn't stored.
     type From: Resource<DynamicType = ()> + Serialize + DeserializeOwned + 'static;
@@ -43,37 +109,66 @@ pub trait ConversionWebhook: Send + Sync + 'static {
 /// Converters around the storage version `S`.
 #[must_use]
 pub struct Converters<S> {
-    storage: PhantomData<fn() -> S>,
+    spokes: Vec<Box<dyn Spoke>>,
+    storage: std::marker::PhantomData<fn() -> S>,
 }
 
 impl<S> Converters<S> {
     /// None yet.
     pub fn new() -> Self {
         Self {
-            storage: PhantomData,
+            spokes: Vec::new(),
+            storage: std::marker::PhantomData,
         }
     }
 
     /// Adds the converter of one more version.
-    pub fn add<C: Converter<Storage = S>>(self, converter: C) -> Self {
-        drop(converter);
+    #[allow(clippy::should_implement_trait, reason = "it isn't arithmetic")]
+    pub fn add<C: Converter<Storage = S>>(mut self, converter: C) -> Self {
+        self.spokes.push(Box::new(Typed(converter)));
         self
     }
 }
 
-/// Why an object can't be converted.
+impl<S> Default for Converters<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> fmt::Debug for Converters<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_list()
+            .entries(
+                self.spokes
+                    .iter()
+                    .map(|spoke| spoke.version().api_version()),
+            )
+            .finish()
+    }
+}
+
+/// Why an object can't be converted. Any error becomes one with `?`; like [`Fault`](crate::Fault),
+/// and for the same reason, it isn't a [`std::error::Error`] itself.
 #[derive(Debug)]
 pub struct ConversionError {
     message: String,
 }
 
 impl ConversionError {
-    /// An error that tells the user what to do.
+    /// An error whose message tells the user what to do.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
         }
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
     }
 }
 
@@ -89,33 +184,4 @@ impl fmt::Display for ConversionError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.message)
     }
-}
-
-/// Why converters don't fit together.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConvertersError {
-    /// Two converters for one version.
-    #[error("{version} has two converters: keep one")]
-    Duplicate {
-        /// The version.
-        version: String,
-    },
-}
-
-#[derive(Debug)]
-pub(crate) struct Star {}
-
-impl Star {
-    pub(crate) fn new<S>(_: Converters<S>, _: Option<String>) -> Self {
-        Self {}
-    }
-
-    pub(crate) fn check(&self) -> Result<(), ConvertersError> {
-        Ok(())
-    }
-}
-
-pub(crate) fn answer(_: &[std::sync::Arc<Star>], _: &[u8], _: Deadline) -> Result<Vec<u8>, Fault> {
-    Err(Fault::unavailable("nothing is converted yet"))
 }

@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 mod fault;
+mod names;
 
 mod envelope;
 

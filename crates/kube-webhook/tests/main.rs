@@ -5,8 +5,12 @@
 mod admission;
 #[path = "main/call.rs"]
 mod call;
+#[path = "main/conversion.rs"]
+mod conversion;
 #[path = "main/registration.rs"]
 mod registration;
 
+#[path = "../examples/conversion_operator.rs"]
+mod conversion_operator;
 #[path = "../examples/webhook_operator.rs"]
 mod webhook_operator;

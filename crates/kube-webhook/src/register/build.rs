@@ -7,7 +7,7 @@ use super::{
     entry::Entry,
     webhook::{AdmissionHook, AnyHook, ConversionHook, Settings, Webhook},
 };
-use crate::conversion::ConvertersError;
+use crate::{conversion::ConvertersError, names::is_subdomain};
 
 /// Why a registration was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -238,16 +238,4 @@ fn check_route(route: &str) -> Result<(), RegistrationError> {
             route: route.to_owned(),
         })
     }
-}
-
-/// RFC 1123, as Kubernetes reads it.
-fn is_subdomain(name: &str) -> bool {
-    let is_label = |label: &str| {
-        label.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            && label.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            && label
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
 }

@@ -1,0 +1,110 @@
+//! A converter whose types have been forgotten: JSON in, JSON out. Called by `star` and `remainder`.
+
+use kube::Resource;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+
+use super::{ConversionError, Converter, object::Object};
+
+/// Which version of which kind a type is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) group: String,
+    pub(super) version: String,
+    pub(super) kind: String,
+}
+
+impl Version {
+    pub(super) fn of<K: Resource<DynamicType = ()>>() -> Self {
+        Self {
+            group: K::group(&()).into_owned(),
+            version: K::version(&()).into_owned(),
+            kind: K::kind(&()).into_owned(),
+        }
+    }
+
+    pub(super) fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+}
+
+pub(super) trait Spoke: Send + Sync {
+    fn version(&self) -> Version;
+
+    /// To the storage version.
+    fn convert(&self, object: &Object) -> Result<Object, ConversionError>;
+
+    /// Back from the storage version.
+    fn revert(&self, object: &Object) -> Result<Object, ConversionError>;
+}
+
+pub(super) struct Typed<C>(pub(super) C);
+
+impl<C: Converter> Spoke for Typed<C> {
+    fn version(&self) -> Version {
+        Version::of::<C::From>()
+    }
+
+    fn convert(&self, object: &Object) -> Result<Object, ConversionError> {
+        encode(&self.0.convert(decode(object)?)?, object)
+    }
+
+    fn revert(&self, object: &Object) -> Result<Object, ConversionError> {
+        encode(&self.0.revert(decode(object)?)?, object)
+    }
+}
+
+fn decode<K>(object: &Object) -> Result<K, ConversionError>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let version = Version::of::<K>();
+    let mut whole = object.assemble(&version.api_version(), &version.kind);
+    if let Value::Object(fields) = &mut whole
+        && !fields.contains_key(SPEC)
+    {
+        // Server-side apply's partial objects; kube's derive has no default for the spec.
+        fields.insert(SPEC.to_owned(), json!({}));
+    }
+    Ok(serde_json::from_value(whole)?)
+}
+
+/// What the converter made of `source`, with the metadata that the API server would keep.
+fn encode<K: Serialize>(converted: &K, source: &Object) -> Result<Object, ConversionError> {
+    let Value::Object(mut content) = serde_json::to_value(converted)? else {
+        return Err(ConversionError::new("the converter's result is no object"));
+    };
+    content.remove("apiVersion");
+    content.remove("kind");
+    let made = content.remove("metadata");
+    if !source.content.contains_key(SPEC) {
+        content.remove(SPEC);
+    }
+    content.retain(|key, value| source.content.contains_key(key) || !is_empty(value));
+
+    let mut metadata = source.metadata.clone();
+    if let Some(Value::Object(made)) = made {
+        keep_labels(&mut metadata, made);
+    }
+    Ok(Object { metadata, content })
+}
+
+/// Only labels and annotations can differ: the API server puts all else back, and reads their
+/// absence as their deletion, which no converter means by leaving them out.
+fn keep_labels(metadata: &mut Map<String, Value>, mut made: Map<String, Value>) {
+    for field in ["labels", "annotations"] {
+        if let Some(value @ Value::Object(_)) = made.remove(field) {
+            metadata.insert(field.to_owned(), value);
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(Map::is_empty)
+}
+
+const SPEC: &str = "spec";
