@@ -172,3 +172,6 @@ impl Rebase {
         self.path.pop_back();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -257,3 +257,6 @@ fn put<T: Serialize>(object: &mut Object, key: &str, data: &T) {
 }
 
 const FORMAT: u32 = 1;
+
+#[cfg(test)]
+mod tests;
