@@ -37,7 +37,10 @@ pub(crate) async fn start(
     let log = folder.path().join("kube-controller-manager.log");
     let daemon = Daemon::start(name, &command, &log, etcd).await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
-    let has_account = async || accounts.get_metadata("default").await.is_ok();
-    daemon.ready(wait, has_account).await?;
+    daemon.ready(wait, || has_default(&accounts)).await?;
     Ok(daemon)
+}
+
+async fn has_default(accounts: &Api<ServiceAccount>) -> bool {
+    accounts.get_metadata("default").await.is_ok()
 }

@@ -77,11 +77,14 @@ impl Daemon {
 
     /// Polls `probe` until it is true, for as long as `wait` says, which the end of
     /// the daemon cuts short.
-    pub(crate) async fn ready(
+    pub(crate) async fn ready<P>(
         &self,
         wait: Wait,
-        mut probe: impl AsyncFnMut() -> bool,
-    ) -> Result<(), Error> {
+        mut probe: impl FnMut() -> P,
+    ) -> Result<(), Error>
+    where
+        P: Future<Output = bool>,
+    {
         let probes = async {
             while !timeout(PROBE_TIMEOUT, probe()).await.unwrap_or(false) {
                 sleep(PROBE_INTERVAL).await;
@@ -304,8 +307,9 @@ const UNKNOWN: i32 = -1;
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a daemon has between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(4);
+/// What a daemon has between SIGTERM and SIGKILL. An API server without watches is
+/// done in one second; with a watch it would wait for the end of that.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// More than [`GRACE`], so that it only ends when the kernel cannot kill.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -26,6 +26,7 @@ mod error;
 mod audit;
 mod authority;
 mod daemon;
+mod network;
 mod ports;
 
 mod access;
@@ -37,9 +38,12 @@ mod controller_manager;
 mod control_plane;
 
 mod builder;
+mod service;
 
 pub use assets::{Assets, AssetsError, Tool};
 pub use audit::{AuditEvent, AuditLog, AuditObject, AuditUser};
 pub use builder::Builder;
 pub use control_plane::ControlPlane;
 pub use error::Error;
+pub use network::{Network, NetworkError, in_network_namespace};
+pub use service::ServiceEndpoints;

@@ -40,3 +40,4 @@ while :; do
 done
 echo "exited $status"
 kill "$watcher" 2>/dev/null
+wait "$watcher"

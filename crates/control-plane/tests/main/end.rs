@@ -1,0 +1,147 @@
+//! Ends: whatever becomes of the process, nothing is left behind.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use control_plane::ControlPlane;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::WatchParams;
+
+use super::support::{eventually, nothing_is_left_of, processes_of};
+
+#[tokio::test]
+async fn a_stopped_control_plane_is_gone_at_once() {
+    let control_plane = ControlPlane::start().await.unwrap();
+    let folder = control_plane.folder().to_owned();
+    // An open watch would keep an API server that is only asked to stop.
+    let config_maps: Api<ConfigMap> = Api::all(control_plane.client());
+    let _watch = config_maps
+        .watch(&WatchParams::default(), "0")
+        .await
+        .unwrap();
+    assert!(!processes_of(&folder).is_empty());
+
+    control_plane.stop().await.unwrap();
+    assert!(!folder.exists());
+    assert_eq!(processes_of(&folder), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_dropped_control_plane_leaves_nothing_behind() {
+    let control_plane = ControlPlane::start().await.unwrap();
+    let folder = control_plane.folder().to_owned();
+    drop(control_plane);
+    nothing_is_left_of(&folder).await;
+}
+
+#[test]
+fn a_panic_leaves_nothing_behind() {
+    let mut folder = None;
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        runtime().block_on(async {
+            let control_plane = ControlPlane::start().await.unwrap();
+            folder = Some(control_plane.folder().to_owned());
+            panic!("as a failed test does");
+        })
+    }));
+    assert!(panicked.is_err());
+    runtime().block_on(nothing_is_left_of(&folder.unwrap()));
+}
+
+#[tokio::test]
+async fn a_killed_parent_leaves_no_process_behind() {
+    let (mut parent, folder) = parent("end::a_killed_parent_leaves_no_process_behind").await;
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    nothing_is_left_of(&folder).await;
+}
+
+#[tokio::test]
+async fn ctrl_c_in_a_terminal_leaves_no_process_behind() {
+    let (mut parent, folder) = parent("end::ctrl_c_in_a_terminal_leaves_no_process_behind").await;
+    // The terminal would signal its process group, of which the daemons are no part.
+    let interrupt = Command::new("kill")
+        .args(["-INT", &parent.id().to_string()])
+        .status();
+    assert!(interrupt.unwrap().success());
+    assert!(!parent.wait().unwrap().success());
+    nothing_is_left_of(&folder).await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_process_ends_the_shared_control_plane() {
+    let (mut parent, folder) =
+        parent("end::the_end_of_the_process_ends_the_shared_control_plane").await;
+    drop(parent.stdin.take());
+    assert!(parent.wait().unwrap().success());
+    nothing_is_left_of(&folder).await;
+}
+
+#[tokio::test]
+async fn a_parent_killed_while_it_starts_leaves_nothing_behind() {
+    let (mut parent, folder) =
+        parent("end::a_parent_killed_while_it_starts_leaves_nothing_behind").await;
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    nothing_is_left_of(&folder).await;
+}
+
+/// Runs the test of this name again, in a process that starts a control plane; tells
+/// that process, and where its folder is. In the process itself it doesn't return.
+async fn parent(test: &str) -> (Child, PathBuf) {
+    if env::var(ROLE).is_ok() {
+        be_parent(test).await;
+    }
+    let mut parent = Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(ROLE, "parent")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(parent.stdout.take().unwrap()).lines();
+    let folder = lines.map(Result::unwrap).find_map(|line| {
+        let (_, folder) = line.split_once(FOLDER)?;
+        Some(PathBuf::from(folder))
+    });
+    let folder = folder.expect("it says where its folder is");
+    assert!(folder.is_dir());
+    (parent, folder)
+}
+
+/// Starts a control plane and ends with stdin, as a process whose tests have passed.
+async fn be_parent(test: &str) -> ! {
+    if test.contains("while_it_starts") {
+        let start = tokio::spawn(ControlPlane::start());
+        let folder = eventually("a folder", async || folders().pop()).await;
+        println!("{FOLDER}{}", folder.display());
+        let _started = start.await.unwrap().unwrap();
+        std::future::pending::<()>().await;
+    }
+    let control_plane = ControlPlane::shared().await;
+    println!("{FOLDER}{}", control_plane.folder().display());
+    std::io::stdin().lines().for_each(drop);
+    std::process::exit(0);
+}
+
+/// The folders of this process's control planes.
+fn folders() -> Vec<PathBuf> {
+    let prefix = format!("control-plane-{}-", std::process::id());
+    let entries = env::temp_dir().read_dir().unwrap().flatten();
+    let folders = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+    folders.map(|entry| entry.path()).collect()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+const ROLE: &str = "CONTROL_PLANE_TEST_ROLE";
+const FOLDER: &str = "folder: ";
