@@ -5,10 +5,15 @@
 mod admission;
 #[path = "main/call.rs"]
 mod call;
+#[path = "main/cluster.rs"]
+mod cluster;
 #[path = "main/conversion.rs"]
 mod conversion;
 #[path = "main/registration.rs"]
 mod registration;
+
+#[path = "main/server.rs"]
+mod server;
 
 #[path = "../examples/conversion_operator.rs"]
 mod conversion_operator;
