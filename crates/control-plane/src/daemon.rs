@@ -1,23 +1,18 @@
-//! Processes that end when ours does, however ours ends.
+//! Daemons, and the folder that they share.
 //!
-//! Owns the supervision of etcd, of the API server and of the folder they use.
-//! Each runs under a small POSIX shell script in a process group of its own (so
-//! that Ctrl-C in a terminal reaches us alone) that reads a pipe, its *lifeline*,
-//! from us. The kernel closes the lifeline of a process that panics, exits or is
-//! killed with `kill -9`; the script then stops the daemon. As a script also
-//! holds the lifeline of the one that must outlive it, the end comes in order:
-//! API server, etcd, folder.
+//! Owns their life in the eyes of a start or stop: running, ready, ended, gone. As
+//! each holds the lifeline of the one that must outlive it, the end comes in order
+//! whatever the cause: API server, etcd, folder.
 //!
 //! Refuses to know what the daemons are: their command lines come from
-//! [`etcd`](crate::etcd) and [`api_server`](crate::api_server).
+//! [`etcd`](crate::etcd), [`api_server`](crate::api_server) and
+//! [`controller_manager`](crate::controller_manager).
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, BufRead, BufReader};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -25,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::error::Error;
+use crate::supervisor::{self, Lifeline, UNKNOWN, Word};
 
 /// A daemon under supervision, stopped when this value is dropped.
 #[derive(Debug)]
@@ -43,12 +39,8 @@ impl Daemon {
         log: &Path,
         outlived_by: &Lifeline,
     ) -> Result<Self, Error> {
-        let mut arguments = vec![
-            log.as_os_str().to_owned(),
-            GRACE.as_secs().to_string().into(),
-        ];
-        arguments.extend_from_slice(command);
-        let supervisor = Supervisor::start(SUPERVISE, &arguments, Some(outlived_by))?;
+        let script = supervisor::run(log, GRACE, command);
+        let supervisor = Supervisor::start(script, Some(outlived_by))?;
         let daemon = Self {
             name,
             log: log.to_owned(),
@@ -146,7 +138,7 @@ impl Folder {
     /// The keeper makes it, not we: there is no moment at which our death would
     /// leave it behind.
     pub(crate) async fn keep(path: PathBuf) -> Result<Self, Error> {
-        let keeper = Supervisor::start(KEEP, &[path.clone().into()], None)?;
+        let keeper = Supervisor::start(supervisor::keep(&path), None)?;
         if keeper.running().await {
             return Ok(Self { path, keeper });
         }
@@ -171,10 +163,6 @@ impl Folder {
     }
 }
 
-/// The end of a pipe whose closing stops what reads the other end.
-#[derive(Debug)]
-pub(crate) struct Lifeline(OwnedFd);
-
 /// One of the two scripts, running.
 #[derive(Debug)]
 struct Supervisor {
@@ -183,48 +171,24 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn start(
-        script: &str,
-        arguments: &[OsString],
-        outlived_by: Option<&Lifeline>,
-    ) -> Result<Self, Error> {
-        let stderr = match outlived_by {
-            Some(Lifeline(pipe)) => Stdio::from(pipe.try_clone().map_err(Error::Shell)?),
-            None => Stdio::null(),
-        };
-        let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", script, "sh"])
-            .args(arguments)
-            .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(stderr);
+    fn start(mut script: Command, outlived_by: Option<&Lifeline>) -> Result<Self, Error> {
         // ETCD_* variables configure etcd, and HTTPS_PROXY would send the API
         // server's calls of webhooks to a proxy.
-        command.env_clear();
+        script.current_dir("/").env_clear();
         for name in ["PATH", "TMPDIR"] {
             if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
+                script.env(name, value);
             }
         }
-        let mut child = command.spawn().map_err(Error::Shell)?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Error::Shell(io::Error::other("its pipes are missing")));
-        };
-        let lifeline = stdin.as_fd().try_clone_to_owned().map_err(Error::Shell)?;
+        let (lifeline, words) = supervisor::start(script, outlived_by).map_err(Error::Shell)?;
         let (sender, state) = watch::channel(State::Starting);
         // A thread, as the daemon is to outlive the runtime that started it. It
         // ends with the script, whose end the drop of the lifeline brings about.
         thread::Builder::new()
             .name("control-plane".to_owned())
-            .spawn(move || follow(child, stdout, &sender))
+            .spawn(move || follow(words, &sender))
             .map_err(Error::Shell)?;
-        Ok(Self {
-            lifeline: Lifeline(lifeline),
-            state,
-        })
+        Ok(Self { lifeline, state })
     }
 
     /// Whether the script got as far as to run what it is for.
@@ -273,35 +237,23 @@ enum State {
     Gone(Option<i32>),
 }
 
-/// Reports what the script says, up to its end, and reaps it.
-fn follow(mut child: Child, stdout: ChildStdout, state: &watch::Sender<State>) {
+/// Reports what the script says, up to its end.
+fn follow(words: supervisor::Words, state: &watch::Sender<State>) {
     let mut exited = None;
-    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-        if line == "running" {
-            state.send_replace(State::Running);
-        } else if let Some(status) = line.strip_prefix("exited ") {
-            let status = status.parse().unwrap_or(UNKNOWN);
-            exited = Some(status);
-            state.send_replace(State::Exited(status));
-        }
-    }
-    if let Err(error) = child.wait() {
-        tracing::debug!(%error, "cannot reap a supervisor");
+    for word in words {
+        state.send_replace(match word {
+            Word::Running => State::Running,
+            Word::Exited(status) => {
+                exited = Some(status);
+                State::Exited(status)
+            }
+        });
     }
     state.send_replace(State::Gone(exited));
 }
 
-/// Runs a daemon.
-const SUPERVISE: &str = include_str!("daemon/supervise.sh");
-
-/// Keeps a folder.
-const KEEP: &str = include_str!("daemon/keep.sh");
-
 /// The lines of a log that an error shows.
 const TAIL: usize = 30;
-
-/// The status of a daemon whose supervisor was itself killed.
-const UNKNOWN: i32 = -1;
 
 /// How often a start is looked after, and how long a single look may take.
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);

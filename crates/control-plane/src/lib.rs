@@ -19,6 +19,8 @@
 #![warn(missing_docs)]
 #![cfg(unix)]
 
+mod supervisor;
+
 mod assets;
 
 mod error;

@@ -6,17 +6,19 @@
 //!
 //! Called by [`assets`](super), under no runtime.
 
-use std::fs::{self, File};
+use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
 use super::lock::Lock;
 use super::progress::{Progress, say};
 use super::{Assets, AssetsError, Tool};
+use crate::supervisor::{self, Word};
 
 /// The oldest Go that can build the module.
 pub(super) const GO: &str = "1.26";
@@ -99,23 +101,16 @@ impl Step {
         let partial = cache.join(format!("{PARTIAL}{}", process::id()));
         fs::create_dir_all(&partial).map_err(file_error(&partial))?;
         let log = partial.join("log");
-        let output = File::create(&log).map_err(file_error(&log))?;
-        let status = command(go, module)
-            .args([
-                "build",
-                "-buildvcs=false",
-                "-trimpath",
-                "-ldflags",
-                LDFLAGS,
-                "-o",
-            ])
-            .arg(&partial)
-            .args(builds.iter().map(|(_, package, _)| package))
-            .stdout(Stdio::null())
-            .stderr(output)
-            .status()
-            .map_err(AssetsError::NoGo)?;
-        if !status.success() {
+        let mut arguments: Vec<OsString> =
+            vec![go.into(), "build".into(), "-buildvcs=false".into()];
+        arguments.extend(["-trimpath", "-ldflags", LDFLAGS, "-o"].map(Into::into));
+        arguments.push(partial.clone().into());
+        arguments.extend(builds.iter().map(|(_, package, _)| package.into()));
+        // Go would else go on for minutes when we are killed.
+        let mut script = supervisor::run(&log, GRACE, &arguments);
+        in_module(&mut script, module);
+        let (_lifeline, words) = supervisor::start(script, None).map_err(file_error(&log))?;
+        if words.last() != Some(Word::Exited(0)) {
             let output = fs::read_to_string(&log).map_err(file_error(&log))?;
             let lines: Vec<&str> = output.lines().collect();
             let output = lines[lines.len().saturating_sub(TAIL)..].join("\n");
@@ -133,8 +128,10 @@ impl Step {
 }
 
 fn check_version(go: &Path, module: &Path) -> Result<(), AssetsError> {
-    let output = command(go, module).args(["env", "GOVERSION"]).output();
-    let output = output.map_err(AssetsError::NoGo)?;
+    let mut command = Command::new(go);
+    command.args(["env", "GOVERSION"]).stdin(Stdio::null());
+    in_module(&mut command, module);
+    let output = command.output().map_err(AssetsError::NoGo)?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if !output.status.success() {
         let found = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -160,17 +157,13 @@ fn is_recent(version: &str) -> bool {
     version.is_none_or(|version| Some(version) >= number(GO))
 }
 
-fn command(go: &Path, module: &Path) -> Command {
-    let mut command = Command::new(go);
-    command
-        .current_dir(module)
+fn in_module(go: &mut Command, module: &Path) {
+    go.current_dir(module)
         // The module stands for itself, whatever workspace the cache lies in.
         .env("GOWORK", "off")
         // The binaries are to run here, whatever else is built for elsewhere.
         .env_remove("GOOS")
-        .env_remove("GOARCH")
-        .stdin(Stdio::null());
-    command
+        .env_remove("GOARCH");
 }
 
 /// Removes what killed builds left. The lock is ours, so there are no live ones.
@@ -236,6 +229,9 @@ const STEPS: &[Step] = &[
 
 /// The folder of an unfinished build, before the process that builds.
 const PARTIAL: &str = "partial-";
+
+/// What Go has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The lines of output that an error shows.
 const TAIL: usize = 30;

@@ -1,17 +1,16 @@
 //! Ends: whatever becomes of the process, nothing is left behind.
 
 use std::env;
-use std::io::{BufRead, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use control_plane::ControlPlane;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::WatchParams;
 
-use super::support::{eventually, nothing_is_left_of, processes_of};
+use super::support::{announce, eventually, nothing_is_left_of, parent, processes_of};
 
 #[tokio::test]
 async fn a_stopped_control_plane_is_gone_at_once() {
@@ -54,7 +53,10 @@ fn a_panic_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_killed_parent_leaves_no_process_behind() {
-    let (mut parent, folder) = parent("end::a_killed_parent_leaves_no_process_behind").await;
+    let parent = parent("end::a_killed_parent_leaves_no_process_behind");
+    let Some((mut parent, folder)) = parent else {
+        return share_until_stdin_ends().await;
+    };
     parent.kill().unwrap();
     parent.wait().unwrap();
     nothing_is_left_of(&folder).await;
@@ -62,7 +64,10 @@ async fn a_killed_parent_leaves_no_process_behind() {
 
 #[tokio::test]
 async fn ctrl_c_in_a_terminal_leaves_no_process_behind() {
-    let (mut parent, folder) = parent("end::ctrl_c_in_a_terminal_leaves_no_process_behind").await;
+    let parent = parent("end::ctrl_c_in_a_terminal_leaves_no_process_behind");
+    let Some((mut parent, folder)) = parent else {
+        return share_until_stdin_ends().await;
+    };
     // The terminal would signal its process group, of which the daemons are no part.
     let interrupt = Command::new("kill")
         .args(["-INT", &parent.id().to_string()])
@@ -74,8 +79,10 @@ async fn ctrl_c_in_a_terminal_leaves_no_process_behind() {
 
 #[tokio::test]
 async fn the_end_of_the_process_ends_the_shared_control_plane() {
-    let (mut parent, folder) =
-        parent("end::the_end_of_the_process_ends_the_shared_control_plane").await;
+    let parent = parent("end::the_end_of_the_process_ends_the_shared_control_plane");
+    let Some((mut parent, folder)) = parent else {
+        return share_until_stdin_ends().await;
+    };
     drop(parent.stdin.take());
     assert!(parent.wait().unwrap().success());
     nothing_is_left_of(&folder).await;
@@ -83,48 +90,23 @@ async fn the_end_of_the_process_ends_the_shared_control_plane() {
 
 #[tokio::test]
 async fn a_parent_killed_while_it_starts_leaves_nothing_behind() {
-    let (mut parent, folder) =
-        parent("end::a_parent_killed_while_it_starts_leaves_nothing_behind").await;
+    let parent = parent("end::a_parent_killed_while_it_starts_leaves_nothing_behind");
+    let Some((mut parent, folder)) = parent else {
+        let start = tokio::spawn(ControlPlane::start());
+        announce(&eventually("a folder", async || folders().pop()).await);
+        start.await.unwrap().unwrap();
+        return;
+    };
     parent.kill().unwrap();
     parent.wait().unwrap();
     nothing_is_left_of(&folder).await;
 }
 
-/// Runs the test of this name again, in a process that starts a control plane; tells
-/// that process, and where its folder is. In the process itself it doesn't return.
-async fn parent(test: &str) -> (Child, PathBuf) {
-    if env::var(ROLE).is_ok() {
-        be_parent(test).await;
-    }
-    let mut parent = Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(ROLE, "parent")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(parent.stdout.take().unwrap()).lines();
-    let folder = lines.map(Result::unwrap).find_map(|line| {
-        let (_, folder) = line.split_once(FOLDER)?;
-        Some(PathBuf::from(folder))
-    });
-    let folder = folder.expect("it says where its folder is");
-    assert!(folder.is_dir());
-    (parent, folder)
-}
-
-/// Starts a control plane and ends with stdin, as a process whose tests have passed.
-async fn be_parent(test: &str) -> ! {
-    if test.contains("while_it_starts") {
-        let start = tokio::spawn(ControlPlane::start());
-        let folder = eventually("a folder", async || folders().pop()).await;
-        println!("{FOLDER}{}", folder.display());
-        let _started = start.await.unwrap().unwrap();
-        std::future::pending::<()>().await;
-    }
-    let control_plane = ControlPlane::shared().await;
-    println!("{FOLDER}{}", control_plane.folder().display());
+/// The part of the process to be ended, whose tests have passed when stdin ends.
+async fn share_until_stdin_ends() {
+    announce(ControlPlane::shared().await.folder());
     std::io::stdin().lines().for_each(drop);
+    // As libtest does, but for its last words, which nobody reads any more.
     std::process::exit(0);
 }
 
@@ -142,6 +124,3 @@ fn runtime() -> tokio::runtime::Runtime {
         .build()
         .unwrap()
 }
-
-const ROLE: &str = "CONTROL_PLANE_TEST_ROLE";
-const FOLDER: &str = "folder: ";

@@ -6,6 +6,7 @@ use std::panic::catch_unwind;
 use control_plane::{ControlPlane, NetworkError, in_network_namespace};
 use serde_json::json;
 
+use super::support::{announce, nothing_is_left_of, parent};
 use super::webhook::Webhook;
 
 #[test]
@@ -84,6 +85,23 @@ fn two_namespaces_have_the_same_address() {
             break;
         }
     }
+}
+
+#[test]
+fn the_end_of_the_outer_process_ends_the_inner_one() {
+    let test = "network::the_end_of_the_outer_process_ends_the_inner_one";
+    let Some((mut outer, folder)) = parent(test) else {
+        return in_network_namespace(test, async |_| {
+            announce(ControlPlane::shared().await.folder());
+            std::future::pending::<()>().await;
+        });
+    };
+    outer.kill().unwrap();
+    outer.wait().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(nothing_is_left_of(&folder));
 }
 
 #[test]

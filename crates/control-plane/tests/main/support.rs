@@ -1,8 +1,10 @@
 //! What the tests share: waiting for a condition, and what is left of a control plane.
 
+use std::env;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` gives a value.
@@ -23,6 +25,35 @@ pub(crate) async fn nothing_is_left_of(folder: &Path) {
         (!folder.exists() && processes_of(folder).is_empty()).then_some(())
     })
     .await;
+}
+
+/// Runs the test of this name again, as a process to be ended. Gives that process,
+/// and the folder of the control plane that it has announced; in that process it
+/// gives nothing.
+pub(crate) fn parent(test: &str) -> Option<(Child, PathBuf)> {
+    if env::var_os(ROLE).is_some() {
+        return None;
+    }
+    let mut parent = Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(ROLE, "parent")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(parent.stdout.take().unwrap()).lines();
+    let folder = lines.map(Result::unwrap).find_map(|line| {
+        let (_, folder) = line.split_once(FOLDER)?;
+        Some(PathBuf::from(folder))
+    });
+    let folder = folder.expect("it says where its folder is");
+    assert!(folder.is_dir());
+    Some((parent, folder))
+}
+
+/// Tells the process that waits in [`parent`] where the folder is.
+pub(crate) fn announce(folder: &Path) {
+    println!("{FOLDER}{}", folder.display());
 }
 
 /// The command lines that name the folder.
@@ -50,3 +81,9 @@ fn commands() -> Vec<String> {
 }
 
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Set in the process to be ended.
+const ROLE: &str = "CONTROL_PLANE_TEST_ROLE";
+
+/// What the announced folder stands after.
+const FOLDER: &str = "folder: ";

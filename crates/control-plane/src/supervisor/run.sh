@@ -1,5 +1,5 @@
-# Runs one daemon for a Rust process that may die without a word.
-# Usage: sh -c THIS sh LOG GRACE_SECONDS COMMAND [ARGUMENT...]
+# Runs a program for a process that may die without a word.
+# Usage: sh -c THIS sh LOG GRACE_SECONDS PROGRAM [ARGUMENT...]
 #
 # stdin  our parent's lifeline: its end is the order to stop, whoever gave it.
 # stdout "running", then "exited STATUS"; its end says that all here is gone.
@@ -8,13 +8,13 @@ exec 3<&0 4>&2 2>>"$1"
 log=$1 grace=$2
 shift 2
 
-# A handler and not '': an ignored signal would stay ignored in the daemon. A
+# A handler and not '': an ignored signal would stay ignored in the program. A
 # dead parent must not kill us by SIGPIPE before our work is done.
 trap : PIPE
 
 exec "$@" 1>>"$log" 2>&1 3<&- 4>&- &
-daemon=$!
-trap 'kill -TERM "$daemon" 2>/dev/null' TERM
+program=$!
+trap 'kill -TERM "$program" 2>/dev/null' TERM
 echo running
 
 # $$ is the supervisor's process, here too.
@@ -27,16 +27,16 @@ echo running
         sleep 0.1
         left=$((left - 1))
     done
-    kill -KILL "$daemon"
+    kill -KILL "$program"
 ) 2>/dev/null &
 watcher=$!
 exec 3<&-
 
-# A trapped signal ends `wait` too, with the daemon alive or not yet reaped.
+# A trapped signal ends `wait` too, with the program alive or not yet reaped.
 while :; do
-    wait "$daemon"
+    wait "$program"
     status=$?
-    kill -0 "$daemon" 2>/dev/null || break
+    kill -0 "$program" 2>/dev/null || break
 done
 echo "exited $status"
 kill "$watcher" 2>/dev/null
