@@ -17,7 +17,7 @@ use crate::access::Access;
 use crate::api_server::{self, ApiServer, Options};
 use crate::assets::{Assets, Tool};
 use crate::authority::Authority;
-use crate::control_plane::{ControlPlane, Parts};
+use crate::control_plane::{ATTEMPTS, ControlPlane, Parts};
 use crate::controller_manager;
 use crate::daemon::{Folder, Wait};
 use crate::error::Error;
@@ -208,9 +208,6 @@ fn folder_path() -> PathBuf {
 
 /// What the name of each control plane's folder begins with.
 const PREFIX: &str = "control-plane-";
-
-/// How often the start is tried when other processes take the ports.
-const ATTEMPTS: u32 = 5;
 
 /// The name of the administrator.
 const ADMIN: &str = "admin";

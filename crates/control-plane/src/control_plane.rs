@@ -161,10 +161,17 @@ impl ControlPlane {
     ///
     /// When it runs already, ends, or is not ready in time.
     pub async fn start_api_server(&self) -> Result<(), Error> {
-        self.parts
-            .api_server
-            .start(self.parts.etcd.lifeline())
-            .await
+        let Parts {
+            api_server, etcd, ..
+        } = &self.parts;
+        let mut attempt = 1;
+        loop {
+            match api_server.start(etcd.lifeline()).await {
+                // An outgoing connection can have been given the free port.
+                Err(error) if error.is_port_clash() && attempt < ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
     }
 
     /// Stops all daemons, last the store, and removes the folder; a daemon that does
@@ -190,3 +197,6 @@ impl ControlPlane {
         folder.remove().await
     }
 }
+
+/// How often a start is tried when other processes take the ports.
+pub(crate) const ATTEMPTS: u32 = 5;

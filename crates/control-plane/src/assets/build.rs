@@ -109,6 +109,8 @@ impl Step {
         // Go would else go on for minutes when we are killed.
         let mut script = supervisor::run(&log, GRACE, &arguments);
         in_module(&mut script, module);
+        // What it leaves when it is stopped goes with what is left of the build.
+        script.env("GOTMPDIR", &partial);
         let (_lifeline, words) = supervisor::start(script, None).map_err(file_error(&log))?;
         if words.last() != Some(Word::Exited(0)) {
             let output = fs::read_to_string(&log).map_err(file_error(&log))?;

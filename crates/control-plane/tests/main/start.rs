@@ -1,6 +1,7 @@
 //! Starts, and what a started control plane offers.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -168,6 +169,42 @@ async fn an_outage_of_the_api_server_keeps_data_and_port() {
     });
     assert_eq!(kept.await.data.unwrap()["key"], "value");
     control_plane.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_waits_for_a_port_that_another_process_has_taken() {
+    let control_plane = ControlPlane::start().await.unwrap();
+    control_plane.stop_api_server().await.unwrap();
+    let address = control_plane.url().trim_start_matches("https://");
+    let taken = TcpListener::bind(address).unwrap();
+
+    let log = control_plane.folder().join("kube-apiserver.log");
+    let release = eventually("the API server finds its port taken", async || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        log.contains("address already in use").then_some(())
+    });
+    let release = async {
+        release.await;
+        drop(taken);
+    };
+    let (started, ()) = tokio::join!(control_plane.start_api_server(), release);
+    started.unwrap();
+    control_plane.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_that_stays_taken_is_an_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let argument = format!("--secure-port={port}");
+    match ControlPlane::builder()
+        .api_server_arg(argument)
+        .start()
+        .await
+    {
+        Err(Error::Exited { log, .. }) => assert!(log.contains("address already in use"), "{log}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -1,19 +1,25 @@
-//! A webhook that denies everything and keeps what it was sent.
+//! A webhook that denies everything, or patches it at `/mutate`, and keeps what it
+//! was sent.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use control_plane::ControlPlane;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
 use kube::api::PostParams;
-use kube::{Api, Client};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -99,7 +105,8 @@ impl Webhook {
         control_plane: &ControlPlane,
         client_config: Value,
     ) -> Call {
-        register(control_plane.client(), &self.ca, client_config).await;
+        let validating: Api<ValidatingWebhookConfiguration> = Api::all(control_plane.client());
+        register(&validating, &self.ca, client_config).await;
         self.next_call(control_plane, |_| true).await
     }
 
@@ -130,7 +137,10 @@ impl Webhook {
 }
 
 /// Registers a webhook that, out of reach, lets all requests pass.
-async fn register(client: Client, ca: &str, mut client_config: Value) {
+async fn register<K>(configurations: &Api<K>, ca: &str, mut client_config: Value)
+where
+    K: Clone + Debug + DeserializeOwned + Serialize,
+{
     client_config["caBundle"] = STANDARD.encode(ca).into();
     let configuration = serde_json::from_value(json!({
         "metadata": {"name": "tests"},
@@ -153,8 +163,7 @@ async fn register(client: Client, ca: &str, mut client_config: Value) {
             }],
         }],
     }));
-    let configurations: Api<ValidatingWebhookConfiguration> = Api::all(client);
-    let configuration = configuration.unwrap();
+    let configuration: K = configuration.unwrap();
     let created = configurations
         .create(&PostParams::default(), &configuration)
         .await;
@@ -200,14 +209,17 @@ async fn answer(
                 .as_str()?
                 .to_owned(),
         });
+        let mut response = if head.first()?.contains("/mutate") {
+            let patch = STANDARD.encode(r#"[{"op": "add", "path": "/data", "value": {"a": "b"}}]"#);
+            json!({"allowed": true, "patchType": "JSONPatch", "patch": patch})
+        } else {
+            json!({"allowed": false, "status": {"message": "not on my watch"}})
+        };
+        response["uid"] = review["request"]["uid"].clone();
         let answer = json!({
             "apiVersion": "admission.k8s.io/v1",
             "kind": "AdmissionReview",
-            "response": {
-                "uid": review["request"]["uid"],
-                "allowed": false,
-                "status": {"message": "not on my watch"},
-            },
+            "response": response,
         })
         .to_string();
         let answer = format!(
@@ -228,4 +240,39 @@ async fn calls_reach_a_url() {
     let call = webhook.first_call(&control_plane, url).await;
     assert_eq!(call.path, "/validate?timeout=5s");
     assert_eq!(call.user, "dave");
+}
+
+#[tokio::test]
+async fn the_audit_log_shows_what_a_webhook_patched() {
+    let control_plane = ControlPlane::start().await.unwrap();
+    let mut webhook = Webhook::new("127.0.0.1", &["http/1.1"]);
+    let address = webhook.serve("127.0.0.1:0".parse().unwrap()).await;
+    let url = json!({"url": format!("https://{address}/mutate")});
+    let mutating: Api<MutatingWebhookConfiguration> = Api::all(control_plane.client());
+    register(&mutating, &webhook.ca, url).await;
+
+    let dave = control_plane
+        .client_as("dave", &["system:masters"])
+        .unwrap();
+    let config_maps: Api<ConfigMap> = Api::namespaced(dave, "default");
+    let name = eventually("a config map is patched", async || {
+        let mut config_map = ConfigMap::default();
+        config_map.metadata.generate_name = Some("any-".to_owned());
+        let created = config_maps
+            .create(&PostParams::default(), &config_map)
+            .await;
+        let created = created.unwrap();
+        created.data.and(created.metadata.name)
+    })
+    .await;
+
+    let log = control_plane.audit_log();
+    // What has no name in the request has none in the reference either.
+    let event = log.wait_for(|event| {
+        let response = event.response_object.as_ref();
+        response.is_some_and(|object| object["metadata"]["name"] == name.as_str())
+    });
+    let annotations = event.await.unwrap().annotations;
+    let patch = &annotations["patch.webhook.admission.k8s.io/round_0_index_0"];
+    assert!(patch.contains(r#""path":"/data""#), "{patch}");
 }
