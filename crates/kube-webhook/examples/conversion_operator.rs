@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
     root = "V1TestEntity",
     namespaced
 )]
-pub struct V1TestEntitySpec {
+pub(crate) struct V1TestEntitySpec {
     /// First and last name, with a space between.
     #[serde(default)]
     pub name: String,
@@ -39,7 +39,7 @@ pub struct V1TestEntitySpec {
     root = "V2TestEntity",
     namespaced
 )]
-pub struct V2TestEntitySpec {
+pub(crate) struct V2TestEntitySpec {
     /// The first name.
     #[serde(default)]
     pub firstname: String,
@@ -58,7 +58,7 @@ pub struct V2TestEntitySpec {
     namespaced
 )]
 #[serde(rename_all = "camelCase")]
-pub struct V3TestEntitySpec {
+pub(crate) struct V3TestEntitySpec {
     /// The first name.
     #[serde(default)]
     pub firstname: String,
@@ -72,7 +72,7 @@ pub struct V3TestEntitySpec {
 
 /// v1 <-> v3.
 #[derive(Debug)]
-pub struct V1ToV3;
+pub(crate) struct V1ToV3;
 
 impl Converter for V1ToV3 {
     type From = V1TestEntity;
@@ -103,7 +103,7 @@ impl Converter for V1ToV3 {
 
 /// v2 <-> v3.
 #[derive(Debug)]
-pub struct V2ToV3;
+pub(crate) struct V2ToV3;
 
 impl Converter for V2ToV3 {
     type From = V2TestEntity;
@@ -133,7 +133,7 @@ impl Converter for V2ToV3 {
 
 /// All versions, by way of v3.
 #[derive(Debug)]
-pub struct TestConversionWebhook;
+pub(crate) struct TestConversionWebhook;
 
 impl ConversionWebhook for TestConversionWebhook {
     type Storage = V3TestEntity;
@@ -148,7 +148,7 @@ impl ConversionWebhook for TestConversionWebhook {
 /// # Errors
 ///
 /// If its converters don't fit together.
-pub fn webhooks() -> Result<Registered, RegistrationError> {
+pub(crate) fn webhooks() -> Result<Registered, RegistrationError> {
     Webhooks::new("conversion-operator")
         .add_webhook(
             Conversion::new(TestConversionWebhook).annotation_prefix("conversionwebhook.dev"),
@@ -161,7 +161,7 @@ pub fn webhooks() -> Result<Registered, RegistrationError> {
 /// # Errors
 ///
 /// If the versions don't fit together.
-pub fn crd(
+pub(crate) fn crd(
     registered: &Registered,
     target: &Target,
 ) -> Result<CustomResourceDefinition, kube::core::crd::MergeError> {

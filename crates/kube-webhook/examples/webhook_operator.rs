@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
     root = "V1TestEntity",
     namespaced
 )]
-pub struct V1TestEntitySpec {
+pub(crate) struct V1TestEntitySpec {
     /// The user's name.
     #[serde(default)]
     pub username: String,
@@ -35,7 +35,7 @@ pub struct V1TestEntitySpec {
 
 /// Refuses the user name "forbidden".
 #[derive(Debug)]
-pub struct TestValidationWebhook;
+pub(crate) struct TestValidationWebhook;
 
 impl ValidationWebhook<V1TestEntity> for TestValidationWebhook {
     type Operations = (Create, Update);
@@ -70,7 +70,7 @@ impl ValidateUpdate<V1TestEntity> for TestValidationWebhook {
 
 /// Overwrites the user name "overwrite".
 #[derive(Debug)]
-pub struct TestMutationWebhook;
+pub(crate) struct TestMutationWebhook;
 
 impl MutationWebhook<V1TestEntity> for TestMutationWebhook {
     type Operations = (Create,);
@@ -95,7 +95,7 @@ impl MutateCreate<V1TestEntity> for TestMutationWebhook {
 /// # Errors
 ///
 /// If they don't fit together.
-pub fn webhooks() -> Result<Registered, RegistrationError> {
+pub(crate) fn webhooks() -> Result<Registered, RegistrationError> {
     Webhooks::new("webhook-operator")
         .add_webhook(Validation::new(TestValidationWebhook))
         .add_webhook(Mutation::new(TestMutationWebhook))

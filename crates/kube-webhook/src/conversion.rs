@@ -6,7 +6,7 @@
 //! can't say. An object that can't be converted fails its review with a message that names it; a
 //! review that can't be understood is a [`Fault`](crate::Fault).
 //!
-//! `register`'s routes call [`answer`] with the body of a ConversionReview.
+//! `register`'s routes call `answer` with the body of a ConversionReview.
 
 mod check;
 mod delta;

@@ -13,7 +13,7 @@ mod served;
 mod target;
 mod webhook;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use k8s_openapi::{
@@ -101,6 +101,13 @@ impl Webhooks {
     /// 64 MiB: the API server sets no bound.
     pub fn conversion_limit(mut self, bytes: usize) -> Self {
         self.limits.conversion = bytes;
+        self
+    }
+
+    /// How long the body of a review may take to arrive; a slower one is answered 408. By default
+    /// 30 s, the longest that the API server waits for any answer.
+    pub fn body_deadline(mut self, deadline: Duration) -> Self {
+        self.limits.body_deadline = deadline;
         self
     }
 

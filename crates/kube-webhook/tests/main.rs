@@ -1,6 +1,12 @@
 //! The framework's behaviour through its public door: the router alone, and called by a real
 //! kube-apiserver.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests say what they expect by unwrapping it; clippy spares only the test functions"
+)]
+
 #[path = "main/admission.rs"]
 mod admission;
 #[path = "main/call.rs"]

@@ -103,7 +103,7 @@ pub struct Objects<'a> {
 
 impl<'a> Objects<'a> {
     pub(super) fn decode_new<K: DeserializeOwned>(&self) -> Result<K, Fault> {
-        decode(self.new()?, "object")
+        decode(self.sent()?, "object")
     }
 
     pub(super) fn old<K>(&self) -> Result<Old<'a, K>, Fault> {
@@ -112,7 +112,7 @@ impl<'a> Objects<'a> {
             .ok_or_else(|| Fault::invalid_object("the review has no oldObject"))
     }
 
-    fn new(&self) -> Result<&'a RawValue, Fault> {
+    fn sent(&self) -> Result<&'a RawValue, Fault> {
         self.new
             .ok_or_else(|| Fault::invalid_object("the review has no object"))
     }
@@ -182,7 +182,7 @@ where
         async move {
             let result = H::Operations::call(&self.hook, objects, cx).await?;
             let patch = match result.object {
-                Some(object) => patch::between::<K>(objects.new()?, &object)?,
+                Some(object) => patch::between::<K>(objects.sent()?, &object)?,
                 None => None,
             };
             Ok(Outcome {

@@ -59,7 +59,7 @@ use crate::Fault;
 ///
 /// And a hook that modifies on delete can't be written, since the API server would refuse its patch:
 ///
-/// ```compile_fail,E0053
+/// ```compile_fail,E0271
 /// # use kube_webhook::{Fault, admission::*};
 /// # use k8s_openapi::api::core::v1::ConfigMap;
 /// struct Hook;
@@ -69,12 +69,12 @@ use crate::Fault;
 /// }
 ///
 /// impl MutateDelete<ConfigMap> for Hook {
-///     fn delete(
+///     async fn delete(
 ///         &self,
 ///         old: &Old<'_, ConfigMap>,
 ///         _: &AdmissionContext<'_>,
-///     ) -> std::future::Ready<Result<MutationResult<ConfigMap>, Fault>> {
-///         std::future::ready(old.decode().map(MutationResult::modified))
+///     ) -> Result<MutationResult<ConfigMap>, Fault> {
+///         Ok(MutationResult::modified(old.decode()?))
 ///     }
 /// }
 /// ```

@@ -71,7 +71,10 @@ mod tests {
     use super::*;
 
     fn content(value: Value) -> Content {
-        value.as_object().cloned().unwrap()
+        match value {
+            Value::Object(content) => content,
+            other => panic!("{other}"),
+        }
     }
 
     #[test]

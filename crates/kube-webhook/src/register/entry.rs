@@ -52,7 +52,8 @@ impl Entry {
 macro_rules! entry_setters {
     ($([$($param:ident),*] $owner:ty, $($field:ident)?;)+) => {$(
         impl <$($param),*> $owner {
-            /// What the API server does if the call fails: by default [`FailurePolicy::Fail`].
+            /// What the API server does if the call fails: by default
+            /// [`FailurePolicy::Fail`](crate::FailurePolicy::Fail).
             pub fn failure_policy(mut self, policy: $crate::register::FailurePolicy) -> Self {
                 self $(.$field)? .failure_policy = policy;
                 self
@@ -100,7 +101,8 @@ macro_rules! entry_setters {
                 self
             }
 
-            /// Whether the hook does anything beside answering: by default [`SideEffects::None`].
+            /// Whether the hook does anything beside answering: by default
+            /// [`SideEffects::None`](crate::SideEffects::None).
             pub fn side_effects(mut self, effects: $crate::register::SideEffects) -> Self {
                 self $(.$field)? .side_effects = effects;
                 self
@@ -115,7 +117,8 @@ macro_rules! entry_setters {
                 self
             }
 
-            /// A subresource such as `status`, beside the resource itself.
+            /// A subresource such as `status`, beside the resource itself. Its object must be of
+            /// the hook's kind, which that of `scale` isn't.
             pub fn subresource(mut self, name: impl Into<String>) -> Self {
                 self $(.$field)? .subresources.push(name.into());
                 self

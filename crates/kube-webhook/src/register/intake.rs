@@ -12,9 +12,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::Fault;
 
-/// The largest bodies taken, in bytes.
+/// The largest bodies taken, in bytes, and how long one may take to arrive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
+    pub(super) body_deadline: Duration,
     pub(super) review: usize,
     pub(super) conversion: usize,
 }
@@ -22,13 +23,18 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            body_deadline: Duration::from_secs(30),
             review: 7 * MEBIBYTE,
             conversion: 64 * MEBIBYTE,
         }
     }
 }
 
-pub(super) async fn body(request: Request<Body>, limit: usize) -> Result<Bytes, Fault> {
+pub(super) async fn body(
+    request: Request<Body>,
+    limit: usize,
+    deadline: Duration,
+) -> Result<Bytes, Fault> {
     let headers = request.headers();
     check_media_type(headers)?;
     let announced = headers
@@ -40,7 +46,7 @@ pub(super) async fn body(request: Request<Body>, limit: usize) -> Result<Bytes, 
         return Err(Fault::too_large(limit));
     }
     let collected = Limited::new(request.into_body(), limit).collect();
-    match tokio::time::timeout(BODY_DEADLINE, collected).await {
+    match tokio::time::timeout(deadline, collected).await {
         Err(_) => Err(Fault::too_slow()),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
             Err(Fault::too_large(limit))
@@ -68,4 +74,3 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Fault> {
 
 pub(super) const JSON: &str = "application/json";
 const MEBIBYTE: usize = 1024 * 1024;
-const BODY_DEADLINE: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use http::{Request, header};
 
 use super::{
     Inner,
-    intake::{self, JSON},
+    intake::{self, JSON, Limits},
     webhook::AdmissionHook,
 };
 use crate::{
@@ -40,19 +40,19 @@ pub(super) fn router(inner: &Arc<Inner>) -> Router {
         }
     }
     for hook in &inner.conversions {
-        let limit = inner.limits.conversion;
+        let limits = inner.limits;
         let stars = vec![Arc::clone(&hook.star)];
-        let route = endpoint(move |request| convert(stars.clone(), limit, request));
+        let route = endpoint(move |request| convert(stars.clone(), limits, request));
         router = router.route(&hook.route, route);
     }
     if !inner.conversions.is_empty() {
-        let limit = inner.limits.conversion;
+        let limits = inner.limits;
         let stars: Vec<_> = inner
             .conversions
             .iter()
             .map(|hook| Arc::clone(&hook.star))
             .collect();
-        let route = endpoint(move |request| convert(stars.clone(), limit, request));
+        let route = endpoint(move |request| convert(stars.clone(), limits, request));
         router = router.route("/convert", route);
     }
     router
@@ -113,7 +113,7 @@ async fn admit(
     request: Request<Body>,
 ) -> Result<Vec<u8>, Fault> {
     let deadline = Deadline::from_query(request.uri().query(), ADMISSION_TIMEOUT);
-    let body = intake::body(request, inner.limits.review).await?;
+    let body = intake::body(request, inner.limits.review, inner.limits.body_deadline).await?;
     let review = Review::read(&body)?;
     let hooks = admission.hooks(&inner);
     let hook = match index.and_then(|index| hooks.get(index)) {
@@ -170,11 +170,11 @@ fn by_kind<'h>(
 /// Answers a ConversionReview by the star of its group and kind.
 async fn convert(
     stars: Vec<Arc<Star>>,
-    limit: usize,
+    limits: Limits,
     request: Request<Body>,
 ) -> Result<Vec<u8>, Fault> {
     let deadline = Deadline::from_query(request.uri().query(), CONVERSION_TIMEOUT);
-    let body: Bytes = intake::body(request, limit).await?;
+    let body: Bytes = intake::body(request, limits.conversion, limits.body_deadline).await?;
     if body.len() <= LARGEST_INLINE {
         return conversion::answer(&stars, &body, deadline);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use futures::stream;
 use http::{Method, Request, StatusCode, header};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube_webhook::{
@@ -192,6 +193,37 @@ async fn other_methods_media_types_codings_and_sizes_are_refused() {
     let (status, answer) = post(&router, path, " ".repeat(1_001)).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(answer["kind"], "Status");
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_cut_off_by_size_or_by_time() {
+    let router = Webhooks::new("example")
+        .body_deadline(Duration::from_millis(50))
+        .add_webhook(Validation::new(
+            crate::webhook_operator::TestValidationWebhook,
+        ))
+        .build()
+        .unwrap()
+        .router();
+    let path = "/validate/testentity";
+    let stalled = Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let (status, answer) = post(&router, path, stalled).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT, "{answer}");
+    assert_eq!(answer["kind"], "Status");
+
+    let router = webhooks().unwrap().router();
+    let megabyte = vec![b' '; 1024 * 1024];
+    let endless = Body::from_stream(stream::repeat_with(move || {
+        Ok::<_, std::io::Error>(megabyte.clone())
+    }));
+    let (status, answer) = post(&router, path, endless).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{answer}");
+
+    let broken = Body::from_stream(stream::iter([Err::<Vec<u8>, _>(std::io::Error::other(
+        "gone",
+    ))]));
+    let (status, _) = post(&router, path, broken).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
 }
 
 /// Does as the ConfigMap's name says.

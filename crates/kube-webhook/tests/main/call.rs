@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 /// Posts `body` to `path` and reads the JSON of the answer.
-pub async fn post(router: &Router, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
+pub(crate) async fn post(
+    router: &Router,
+    path: &str,
+    body: impl Into<Body>,
+) -> (StatusCode, Value) {
     let request = Request::post(path)
         .header(header::CONTENT_TYPE, "application/json")
         .body(body.into())
@@ -18,17 +22,17 @@ pub async fn post(router: &Router, path: &str, body: impl Into<Body>) -> (Status
     (status, json_of(response).await)
 }
 
-pub async fn send(router: &Router, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn send(router: &Router, request: Request<Body>) -> Response<Body> {
     router.clone().oneshot(request).await.unwrap()
 }
 
-pub async fn json_of(response: Response<Body>) -> Value {
+pub(crate) async fn json_of(response: Response<Body>) -> Value {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     serde_json::from_slice(&body).unwrap()
 }
 
 /// The answer's `response`, after the checks that the API server makes of every answer.
-pub async fn admit(router: &Router, path: &str, review: &Value) -> Value {
+pub(crate) async fn admit(router: &Router, path: &str, review: &Value) -> Value {
     let (status, answer) = post(router, path, review.to_string()).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     assert_eq!(answer["apiVersion"], review["apiVersion"]);
@@ -44,7 +48,7 @@ pub async fn admit(router: &Router, path: &str, review: &Value) -> Value {
 }
 
 /// The operations of the answer's patch; none if it has no patch.
-pub fn patch_of(response: &Value) -> Vec<Value> {
+pub(crate) fn patch_of(response: &Value) -> Vec<Value> {
     let Some(patch) = response.get("patch") else {
         return Vec::new();
     };
@@ -56,7 +60,12 @@ pub fn patch_of(response: &Value) -> Vec<Value> {
 }
 
 /// A review of `kind` (group, version, kind) as the API server writes it.
-pub fn review(operation: &str, kind: [&str; 3], object: &Value, old_object: &Value) -> Value {
+pub(crate) fn review(
+    operation: &str,
+    kind: [&str; 3],
+    object: &Value,
+    old_object: &Value,
+) -> Value {
     let [group, version, kind] = kind;
     json!({
         "kind": "AdmissionReview",

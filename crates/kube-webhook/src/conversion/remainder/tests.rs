@@ -96,9 +96,12 @@ fn with_spec<T: Serialize>(spec: &T) -> Result<Content, ConversionError> {
 }
 
 fn object(content: Value) -> Object {
+    let Value::Object(content) = content else {
+        panic!("{content}");
+    };
     Object {
         metadata: Map::from_iter([("name".to_owned(), "one".into())]),
-        content: content.as_object().cloned().unwrap_or_default(),
+        content,
     }
 }
 
