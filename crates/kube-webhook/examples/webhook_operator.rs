@@ -103,6 +103,7 @@ pub(crate) fn webhooks() -> Result<Registered, RegistrationError> {
 }
 
 #[allow(dead_code, reason = "the tests include this file for the rest of it")]
+#[allow(clippy::print_stdout, reason = "the manifests are the output")]
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let registered = webhooks()?;

@@ -1,11 +1,12 @@
 //! The listener: HTTP/1.1 over TLS or plain, with the limits that API servers and slow clients call
 //! for, and a drain. Called by the program with a router; knows nothing of webhooks.
 //!
-//! Deadlines: TLS handshake 10 s; a request's head, and with it an idle connection, 120 s, since the
-//! API server keeps connections for 90 s and a close that crosses its POST is a failed call; the
-//! drain 45 s. Bodies have theirs where they are read.
+//! Deadlines: TLS handshake 10 s; a request's head 30 s from its first byte; an idle connection 120 s,
+//! since the API server keeps connections for 90 s and a close that crosses its POST is a failed call;
+//! the drain 45 s. Bodies have theirs where they are read. A head is at most 16 KiB.
 
 mod acceptor;
+mod head;
 
 use std::{
     fmt,
@@ -16,10 +17,10 @@ use std::{
 };
 
 use axum::Router;
-use axum_server::{Handle, accept::NoDelayAcceptor};
+use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
 
-use acceptor::TlsAcceptor;
+use acceptor::{PlainAcceptor, TlsAcceptor};
 
 use crate::certs::TlsIdentity;
 
@@ -108,7 +109,7 @@ impl Server {
                 until(serving, shutdown, &handle, drain, local_addr).await
             }
             None => {
-                let serving = server.acceptor(NoDelayAcceptor::new()).serve(service);
+                let serving = server.acceptor(PlainAcceptor).serve(service);
                 until(serving, shutdown, &handle, drain, local_addr).await
             }
         }

@@ -1,5 +1,6 @@
-//! The TLS handshake: in the connection's own task, with a deadline, its failures logged. Used by
-//! `Server::serve`.
+//! From an accepted socket to a connection that hyper serves: TCP_NODELAY, the TLS handshake with its
+//! deadline, the deadline of heads. All in the connection's own task, so that a slow peer holds up
+//! nobody else. Used by `Server::serve`.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -9,7 +10,22 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::head::HeadDeadline;
 use crate::certs::{TlsIdentity, provider};
+
+#[derive(Clone)]
+pub(super) struct PlainAcceptor;
+
+impl<S: Send + 'static> Accept<TcpStream, S> for PlainAcceptor {
+    type Stream = HeadDeadline<TcpStream>;
+    type Service = S;
+    type Future = std::future::Ready<io::Result<(Self::Stream, Self::Service)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let accepted = stream.set_nodelay(true);
+        std::future::ready(accepted.map(|()| (HeadDeadline::new(stream, HEAD), service)))
+    }
+}
 
 #[derive(Clone)]
 pub(super) struct TlsAcceptor {
@@ -35,7 +51,7 @@ impl TlsAcceptor {
 }
 
 impl<S: Send + 'static> Accept<TcpStream, S> for TlsAcceptor {
-    type Stream = TlsStream<TcpStream>;
+    type Stream = HeadDeadline<TlsStream<TcpStream>>;
     type Service = S;
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
@@ -44,7 +60,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for TlsAcceptor {
         async move {
             let peer = stream.peer_addr().ok();
             match handshake(&tls, stream).await {
-                Ok(stream) => Ok((stream, service)),
+                Ok(stream) => Ok((HeadDeadline::new(stream, HEAD), service)),
                 Err(error) => {
                     // Debug: probes and port scans end here all day long.
                     tracing::debug!(?peer, %error, "TLS handshake failed");
@@ -67,3 +83,4 @@ async fn handshake(
 }
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(30);
