@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Harbormaster: what stands between a booking portal and bare-metal hosts.
+//!
+//! The modules stand in the data's order: each imports only what stands above it.
+//!
+//! - Event: `intake -> signature -> event -> intent -> record`, then level-triggered:
+//!   `Reservation + BareMetalHost + clock -> decide -> actions -> host`.
+//! - Review: the framework's router -> a hook of `webhooks` -> the reply.
+
+pub mod clock;
+pub mod ssh;
+
+pub mod api;
+
+pub mod events;
+
+pub mod reservations;
+
+pub mod webhooks;
+
+pub mod config;
+pub mod manifests;
+
+pub mod app;
+
+pub mod cli;

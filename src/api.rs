@@ -1,0 +1,26 @@
+//! The API group `harbormaster.dev`: what users read and write with kubectl.
+//!
+//! Owns the types of every served version of `Reservation`, hub (`v1`) first, their
+//! conversion, and the CustomResourceDefinition made from them. Knows nothing of events,
+//! hosts or the clock. Everything else in the program speaks `v1` only.
+
+pub mod convert;
+pub mod crd;
+pub mod span;
+pub mod v1;
+pub mod v1alpha1;
+
+/// The API group, and the domain of our labels and annotations.
+pub const GROUP: &str = "harbormaster.dev";
+
+/// Holds a Reservation until its host is released.
+pub const FINALIZER: &str = "harbormaster.dev/release";
+
+/// The event ids of one chain of Reservations: `<provider>-<eventId>`, `.2`, `.3`, ...
+pub const EVENT_ID_LABEL: &str = "harbormaster.dev/event-id";
+
+/// On a BareMetalHost: the portal's id of this machine. Stable under rename.
+pub const RESOURCE_ID_LABEL: &str = "harbormaster.dev/resource-id";
+
+/// On a BareMetalHost: the portal's name of this machine, which may hold blanks.
+pub const RESOURCE_NAME_ANNOTATION: &str = "harbormaster.dev/resource-name";

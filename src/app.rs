@@ -1,0 +1,255 @@
+//! The wiring, last of all: builds the parts, runs them, and takes them down in order.
+//!
+//! Each task is joined; one that ends before its time ends the program, since half a
+//! Harbormaster (hooks without a controller, a door without a recorder) looks healthy and
+//! isn't.
+
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use axum::{Router, routing::get};
+use futures::{FutureExt, future::BoxFuture};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::{Api, Client, api::PostParams, config::KubeConfigOptions};
+use kube_webhook::{Server, TlsIdentity};
+use tokio::{sync::watch, task::JoinSet};
+use tracing::{info, warn};
+
+use crate::{
+    clock::Clock,
+    config::{Config, TlsMode},
+    events::{
+        intake::{Door, routes},
+        record::Recorder,
+    },
+    reservations::{controller, host::within_deadline},
+    webhooks::{self, host_guard::HostGuard},
+};
+
+/// The program, bound to its ports and ready to run.
+#[derive(Debug)]
+pub struct App {
+    tls: Server,
+    identity: TlsIdentity,
+    admin: Server,
+    events: Option<Server>,
+    controller: controller::Context,
+}
+
+/// The addresses that are listened on.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// TLS: events and hooks.
+    pub tls: SocketAddr,
+    /// Plain: probes.
+    pub admin: SocketAddr,
+    /// Plain: events.
+    pub events: Option<SocketAddr>,
+}
+
+impl App {
+    /// Connects to the API server, and binds the ports.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let client = client(config.kubeconfig.as_ref()).await?;
+        let own_user = own_user(&client).await?;
+        info!(
+            user = own_user,
+            namespace = config.namespace,
+            "connected to the API server"
+        );
+        if config.secrets.is_unsigned_mode() {
+            warn!("WEBHOOK_SECRET is not set: anybody who reaches /webhook can book a host");
+        }
+        if config.has_placeholder_image() {
+            warn!("PROVISION_IMAGE is not set: the placeholder will be refused by the operator");
+        }
+
+        let guard = HostGuard::new(own_user, config.operator_users);
+        let registered = webhooks::register(&config.hosts, guard)?;
+        let clock = Clock::system();
+        let reservations = Api::namespaced(client.clone(), &config.namespace);
+        let door = Door {
+            secrets: config.secrets,
+            filters: config.filters,
+            recorder: Recorder::new(reservations, config.event_provider),
+            clock: clock.clone(),
+        };
+        let router = routes(door.clone())
+            .merge(registered.router())
+            .fallback(kube_webhook::not_found);
+
+        let identity = identity(config.tls).await?;
+        let tls = Server::bind(config.tls_address, identity.clone(), router)
+            .with_context(|| format!("PORT: can't listen on {}", config.tls_address))?;
+        let admin = Server::bind_plain(config.admin_address, probes())
+            .with_context(|| format!("ADMIN_PORT: can't listen on {}", config.admin_address))?;
+        let events = match config.events_address {
+            Some(address) => Some(
+                Server::bind_plain(address, routes(door))
+                    .with_context(|| format!("EVENTS_HTTP_PORT: can't listen on {address}"))?,
+            ),
+            None => None,
+        };
+        let controller = controller::Context::new(
+            client,
+            &config.namespace,
+            config.hosts,
+            config.policy,
+            clock,
+        );
+        Ok(Self {
+            tls,
+            identity,
+            admin,
+            events,
+            controller,
+        })
+    }
+
+    /// The addresses that are listened on, with the ports that 0 became.
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            tls: self.tls.local_addr(),
+            admin: self.admin.local_addr(),
+            events: self.events.as_ref().map(Server::local_addr),
+        }
+    }
+
+    /// Runs until `shutdown`, then lets what is under way finish.
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let addresses = self.addresses();
+        info!(tls = %addresses.tls, admin = %addresses.admin, "listening");
+        if let Some(events) = addresses.events {
+            info!(%events, "listening for events over plain HTTP");
+        }
+
+        let stop = Stop::new();
+        let mut tasks = JoinSet::new();
+        let servers = [Some(self.tls), Some(self.admin), self.events];
+        for server in servers.into_iter().flatten() {
+            let stopped = stop.wait();
+            tasks.spawn(async move {
+                let served = server.serve(stopped).await;
+                served.context("a listener failed")
+            });
+        }
+        let (identity, stopped) = (self.identity, stop.wait());
+        tasks.spawn(async move {
+            identity.watch(stopped).await;
+            Ok(())
+        });
+        tasks.spawn(controller::run(self.controller, stop.wait()).map(Ok));
+
+        tokio::select! {
+            () = shutdown => info!("shutting down"),
+            ended = tasks.join_next() => {
+                ended.context("no task was running")??.context("a task failed")?;
+                bail!("a task ended before its time");
+            }
+        }
+        stop.now();
+        while let Some(ended) = tasks.join_next().await {
+            ended??;
+        }
+        info!("done");
+        Ok(())
+    }
+}
+
+/// One switch for all tasks.
+struct Stop(Arc<watch::Sender<bool>>);
+
+impl Stop {
+    fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    fn wait(&self) -> BoxFuture<'static, ()> {
+        let mut receiver = self.0.subscribe();
+        async move {
+            // An error means that the switch is gone, and with it the reason to run.
+            let _ = receiver.wait_for(|stopped| *stopped).await;
+        }
+        .boxed()
+    }
+
+    fn now(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// In-cluster configuration first, then KUBECONFIG or the usual file: the order of the
+/// earlier receiver, which is the reverse of kube's own.
+async fn client(kubeconfig: Option<&PathBuf>) -> anyhow::Result<Client> {
+    let options = KubeConfigOptions::default();
+    let mut config = match kubeconfig {
+        Some(file) => {
+            let read = kube::config::Kubeconfig::read_from(file)
+                .with_context(|| format!("--kubeconfig {}", file.display()))?;
+            kube::Config::from_custom_kubeconfig(read, &options).await?
+        }
+        None => match kube::Config::incluster() {
+            Ok(config) => config,
+            Err(_) => kube::Config::from_kubeconfig(&options).await.context(
+                "no API server: neither is this a pod, nor can KUBECONFIG or ~/.kube/config be \
+                 read; name a file with --kubeconfig",
+            )?,
+        },
+    };
+    // kube retries by itself, up to 15 times and as slowly as the server asks: our calls
+    // have deadlines of their own, and tell when they failed.
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    Ok(Client::try_from(config)?)
+}
+
+/// Who we are, as the API server sees it: what the guard lets through.
+async fn own_user(client: &Client) -> anyhow::Result<String> {
+    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
+    let params = PostParams::default();
+    let question = SelfSubjectReview::default();
+    let answer = within_deadline(reviews.create(&params, &question))
+        .await
+        .context("the API server can't be asked who we are")?;
+    answer
+        .status
+        .and_then(|status| status.user_info?.username)
+        .context("the API server doesn't say who we are")
+}
+
+async fn identity(mode: TlsMode) -> anyhow::Result<TlsIdentity> {
+    match mode {
+        TlsMode::Files { chain, key } => {
+            TlsIdentity::from_files(&chain, &key)
+                .await
+                .with_context(|| {
+                    format!(
+                        "TLS_CERT_FILE {}, TLS_KEY_FILE {}",
+                        chain.display(),
+                        key.display()
+                    )
+                })
+        }
+        TlsMode::Ephemeral { names } => {
+            let usual = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+            let names: Vec<_> = usual.into_iter().chain(names).collect();
+            let (identity, ca) = TlsIdentity::ephemeral(&names)?;
+            warn!("serving with a certificate made up for this run; its CA is\n{ca}");
+            Ok(identity)
+        }
+    }
+}
+
+fn probes() -> Router {
+    let ok = get(|| async { "ok\n" });
+    Router::new()
+        .route("/healthz", ok.clone())
+        .route("/livez", ok.clone())
+        .route("/readyz", ok)
+        .fallback(kube_webhook::not_found)
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,131 @@
+//! The command line: one file a verb, and the exit codes that scripts rely on.
+//!
+//! `serve` is the default verb, so that a container needs no arguments. Errors go to
+//! stderr with all their causes on one line, and without a backtrace.
+
+mod generate;
+mod send_event;
+mod serve;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::BadSetting;
+
+/// Reservations of bare-metal hosts: signed events in, provisioned and wiped hosts out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "harbormaster",
+    version,
+    after_help = "Without a verb, `serve` is meant: `harbormaster --port 8443` serves.\n\
+                  Exit codes: 0 done, 1 failed, 64 bad usage or configuration."
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Take events, guard hosts and run reservations (the default)
+    Serve(Box<serve::Serve>),
+    /// Print the manifests that belong to this program
+    Generate(generate::Generate),
+    /// Build, sign and post an event, as the event processor does
+    SendEvent(send_event::SendEvent),
+}
+
+/// How the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All was done.
+    Done = 0,
+    /// It failed; stderr says why.
+    Failed = 1,
+    /// It was called or configured wrongly (`EX_USAGE` of sysexits.h).
+    Usage = 64,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Runs the program as it was called.
+pub fn run() -> Exit {
+    let cli = match parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, and errors in name only.
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            return match error.print() {
+                Ok(()) => exit,
+                Err(_) => Exit::Failed,
+            };
+        }
+    };
+    let done = match cli.verb {
+        Verb::Serve(serve) => serve.run(),
+        Verb::Generate(generate) => generate.run(),
+        Verb::SendEvent(event) => event.run(),
+    };
+    match done {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            complain(&format!("harbormaster: {error:#}"));
+            if error.is::<BadSetting>() {
+                Exit::Usage
+            } else {
+                Exit::Failed
+            }
+        }
+    }
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut arguments: Vec<_> = arguments.into_iter().collect();
+    let says_more = |argument: &OsString| {
+        let text = argument.to_string_lossy();
+        !text.starts_with('-') || ["-h", "--help", "-V", "--version"].contains(&&*text)
+    };
+    if !arguments.get(1).is_some_and(says_more) {
+        arguments.insert(1.min(arguments.len()), OsString::from("serve"));
+    }
+    Cli::try_parse_from(arguments)
+}
+
+#[expect(clippy::print_stderr, reason = "the command line's own voice")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn verb(arguments: &[&str]) -> Verb {
+        let arguments = ["harbormaster"].iter().chain(arguments).map(OsString::from);
+        parse(arguments).unwrap().verb
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_verb_it_serves() {
+        assert!(matches!(verb(&[]), Verb::Serve(_)));
+        assert!(matches!(verb(&["--port", "8443"]), Verb::Serve(_)));
+        assert!(matches!(verb(&["serve"]), Verb::Serve(_)));
+        assert!(matches!(verb(&["generate", "crds"]), Verb::Generate(_)));
+    }
+}

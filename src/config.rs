@@ -1,0 +1,423 @@
+//! What `serve` was told, checked: arguments and environment become a [`Config`] that is
+//! whole, or the start is refused with the setting's name. Nothing is read after it.
+//!
+//! Two stages: [`ServeArgs`] is what was said, [`Config`] what it means.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+use kube::discovery::ApiResource;
+
+use crate::{
+    api::{span, v1::Image},
+    events::{identity::HOST, intent::Filters, signature::Secrets},
+    reservations::decide::Policy,
+};
+
+/// The settings of `serve`, as they were given.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub hosts: HostArgs,
+
+    /// Where the image is that is put on a host at the start of a booking
+    #[arg(long, env = "PROVISION_IMAGE", default_value = PLACEHOLDER_IMAGE)]
+    provision_image: String,
+
+    /// The image's checksum, or where that is
+    #[arg(long, env = "PROVISION_CHECKSUM")]
+    provision_checksum: Option<String>,
+
+    /// md5, sha256, sha512 or auto
+    #[arg(long, env = "PROVISION_CHECKSUM_TYPE")]
+    provision_checksum_type: Option<String>,
+
+    /// The image that a host carries while it is free; empty: none
+    #[arg(long, env = "DEPROVISION_IMAGE", default_value = "")]
+    deprovision_image: String,
+
+    /// The secret that the events are signed with; empty: signatures are not checked
+    #[arg(
+        long,
+        env = "WEBHOOK_SECRET",
+        hide_env_values = true,
+        default_value = ""
+    )]
+    webhook_secret: SecretText,
+
+    /// The port of the TLS listener
+    #[arg(long, env = "PORT", default_value_t = 5001)]
+    port: u16,
+
+    /// The address that all listeners bind
+    #[arg(long, env = "BIND_ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    bind_address: IpAddr,
+
+    /// The port of the plain listener for probes
+    #[arg(long, env = "ADMIN_PORT", default_value_t = 8080)]
+    admin_port: u16,
+
+    /// The port of a plain listener for /webhook, for use behind an ingress that ends TLS
+    #[arg(long, env = "EVENTS_HTTP_PORT")]
+    events_http_port: Option<u16>,
+
+    /// A kubeconfig that overrules the cluster's own configuration and KUBECONFIG
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Where the serving certificate comes from [default: ephemeral, outside a cluster]
+    #[arg(long, env = "TLS_MODE", value_enum)]
+    tls_mode: Option<TlsModeArg>,
+
+    /// The serving certificate's chain, PEM (files)
+    #[arg(long, env = "TLS_CERT_FILE", value_name = "FILE")]
+    tls_cert_file: Option<PathBuf>,
+
+    /// The serving certificate's key, PEM (files)
+    #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE")]
+    tls_key_file: Option<PathBuf>,
+
+    /// More DNS names or addresses for our own certificates, separated by commas
+    #[arg(long, env = "TLS_EXTRA_NAMES", value_delimiter = ',')]
+    tls_extra_names: Vec<String>,
+
+    /// Names the sender: part of a Reservation's name and identity
+    #[arg(long, env = "EVENT_PROVIDER", default_value = "portal")]
+    event_provider: String,
+
+    /// The resource types acted on, separated by commas [default: all]
+    #[arg(long, env = "RESOURCE_TYPES", value_delimiter = ',')]
+    resource_types: Vec<String>,
+
+    /// How long imaging may take before a reservation fails
+    #[arg(long, env = "PROVISIONING_TIMEOUT", default_value = "45m", value_parser = span::parse)]
+    provisioning_timeout: Duration,
+
+    /// How long after its end a booking is released by our own clock
+    #[arg(long, env = "END_GRACE", default_value = "10m", value_parser = span::parse)]
+    end_grace: Duration,
+
+    /// Users whose writes to hosts are the operator's own, separated by commas
+    #[arg(
+        long,
+        env = "OPERATOR_USERS",
+        value_delimiter = ',',
+        default_value = OPERATOR_USERS
+    )]
+    operator_users: Vec<String>,
+}
+
+/// Which hosts, and where; shared by `serve` and `generate`.
+#[derive(Args, Clone, Debug)]
+pub struct HostArgs {
+    /// The namespace of BareMetalHosts and Reservations
+    #[arg(long, env = "K8S_NAMESPACE", default_value = "default")]
+    pub k8s_namespace: String,
+
+    /// The API group of the host kind
+    #[arg(long, env = "BMH_API_GROUP", default_value = "metal3.io")]
+    bmh_api_group: String,
+
+    /// The API version of the host kind
+    #[arg(long, env = "BMH_API_VERSION", default_value = "v1alpha1")]
+    bmh_api_version: String,
+
+    /// The plural of the host kind
+    #[arg(long, env = "BMH_PLURAL", default_value = "baremetalhosts")]
+    bmh_plural: String,
+}
+
+/// A text that is never shown.
+#[derive(Clone)]
+struct SecretText(String);
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum TlsModeArg {
+    Ephemeral,
+    Files,
+}
+
+/// The settings of `serve`, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The namespace of BareMetalHosts and Reservations.
+    pub namespace: String,
+    /// The host kind.
+    pub hosts: ApiResource,
+    /// The site's rules.
+    pub policy: Policy,
+    /// Who may send events.
+    pub secrets: Secrets,
+    /// Which events are acted on.
+    pub filters: Filters,
+    /// Names the sender.
+    pub event_provider: String,
+    /// Where the TLS listener binds.
+    pub tls_address: SocketAddr,
+    /// Where the plain listener for probes binds.
+    pub admin_address: SocketAddr,
+    /// Where the plain listener for events binds, if there is one.
+    pub events_address: Option<SocketAddr>,
+    /// Where the serving certificate comes from.
+    pub tls: TlsMode,
+    /// A kubeconfig that overrules everything else.
+    pub kubeconfig: Option<PathBuf>,
+    /// Users whose writes to hosts are the operator's own.
+    pub operator_users: BTreeSet<String>,
+}
+
+/// Where the serving certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Made up at the start and forgotten at the end; for development.
+    Ephemeral {
+        /// The certificate's names beside the usual ones.
+        names: Vec<String>,
+    },
+    /// Read from files, again whenever they change.
+    Files {
+        /// The chain, PEM.
+        chain: PathBuf,
+        /// The key, PEM.
+        key: PathBuf,
+    },
+}
+
+/// A setting that can't be used: exit code 64.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct BadSetting {
+    setting: &'static str,
+    problem: String,
+}
+
+impl ServeArgs {
+    /// Checks what was said. `in_cluster`: whether this is a pod.
+    pub fn check(self, in_cluster: bool) -> Result<Config, BadSetting> {
+        let tls = self.tls(in_cluster)?;
+        let provider = check_provider(self.event_provider)?;
+        let image = check_image(
+            self.provision_image,
+            self.provision_checksum,
+            self.provision_checksum_type,
+        )?;
+        let address = |port| SocketAddr::new(self.bind_address, port);
+        Ok(Config {
+            namespace: self.hosts.k8s_namespace.clone(),
+            hosts: self.hosts.resource(),
+            policy: Policy {
+                image,
+                deprovision_image: Some(self.deprovision_image).filter(|url| !url.is_empty()),
+                provisioning_timeout: self.provisioning_timeout,
+                end_grace: self.end_grace,
+            },
+            secrets: Secrets::from_text(&self.webhook_secret.0),
+            filters: Filters {
+                resource_types: words(self.resource_types),
+            },
+            event_provider: provider,
+            tls_address: address(self.port),
+            admin_address: address(self.admin_port),
+            events_address: self.events_http_port.map(address),
+            tls,
+            kubeconfig: self.kubeconfig,
+            operator_users: words(self.operator_users),
+        })
+    }
+
+    fn tls(&self, in_cluster: bool) -> Result<TlsMode, BadSetting> {
+        let mode = match (self.tls_mode, in_cluster) {
+            (Some(mode), _) => mode,
+            (None, false) => TlsModeArg::Ephemeral,
+            (None, true) => {
+                return Err(bad(
+                    "TLS_MODE",
+                    "set it to `files` in a cluster, and mount the certificate's Secret",
+                ));
+            }
+        };
+        match (mode, &self.tls_cert_file, &self.tls_key_file) {
+            (TlsModeArg::Ephemeral, _, _) => Ok(TlsMode::Ephemeral {
+                names: words(self.tls_extra_names.clone()).into_iter().collect(),
+            }),
+            (TlsModeArg::Files, Some(chain), Some(key)) => Ok(TlsMode::Files {
+                chain: chain.clone(),
+                key: key.clone(),
+            }),
+            (TlsModeArg::Files, None, _) => Err(bad("TLS_CERT_FILE", "TLS_MODE=files needs it")),
+            (TlsModeArg::Files, _, None) => Err(bad("TLS_KEY_FILE", "TLS_MODE=files needs it")),
+        }
+    }
+}
+
+impl HostArgs {
+    /// The host kind.
+    pub fn resource(&self) -> ApiResource {
+        ApiResource {
+            group: self.bmh_api_group.clone(),
+            version: self.bmh_api_version.clone(),
+            api_version: format!("{}/{}", self.bmh_api_group, self.bmh_api_version),
+            plural: self.bmh_plural.clone(),
+            ..metal3::BareMetalHost::resource()
+        }
+    }
+}
+
+impl Config {
+    /// Whether `PROVISION_IMAGE` still has the default of the earlier receiver, which no
+    /// operator accepts.
+    pub fn has_placeholder_image(&self) -> bool {
+        self.policy.image.url == PLACEHOLDER_IMAGE
+    }
+}
+
+fn check_provider(provider: String) -> Result<String, BadSetting> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let label = !provider.is_empty() && provider.len() <= 12 && provider.bytes().all(plain);
+    if label && provider != HOST {
+        return Ok(provider);
+    }
+    Err(bad(
+        "EVENT_PROVIDER",
+        "must be 1 to 12 lower-case letters or digits, and not `host`",
+    ))
+}
+
+fn check_image(
+    url: String,
+    checksum: Option<String>,
+    checksum_type: Option<String>,
+) -> Result<Image, BadSetting> {
+    if url.is_empty() {
+        return Err(bad("PROVISION_IMAGE", "must not be empty"));
+    }
+    let checksum_type = checksum_type.filter(|text| !text.is_empty());
+    if let Some(given) = &checksum_type
+        && !CHECKSUM_TYPES.contains(&given.as_str())
+    {
+        return Err(bad(
+            "PROVISION_CHECKSUM_TYPE",
+            "must be md5, sha256, sha512 or auto",
+        ));
+    }
+    // An OCI image is named by its digest, and the operator refuses a checksum beside it.
+    let checksum = checksum.filter(|text| !text.is_empty() && !url.starts_with("oci://"));
+    Ok(Image {
+        url,
+        checksum_type: checksum.as_ref().and(checksum_type),
+        checksum,
+        format: None,
+    })
+}
+
+fn words(list: Vec<String>) -> BTreeSet<String> {
+    list.into_iter()
+        .map(|word| word.trim().to_owned())
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+fn bad(setting: &'static str, problem: impl Into<String>) -> BadSetting {
+    BadSetting {
+        setting,
+        problem: problem.into(),
+    }
+}
+
+/// The earlier receiver's default.
+const PLACEHOLDER_IMAGE: &str = "default-provision-image-url";
+
+/// Where Metal3's own manifests put the operator.
+const OPERATOR_USERS: &str = "\
+    system:serviceaccount:baremetal-operator-system:baremetal-operator-controller-manager,\
+    system:serviceaccount:metal3:baremetal-operator,\
+    system:serviceaccount:capm3-system:baremetal-operator-controller-manager";
+
+const CHECKSUM_TYPES: [&str; 4] = ["auto", "md5", "sha256", "sha512"];
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn check(arguments: &[&str], in_cluster: bool) -> Result<Config, BadSetting> {
+        let arguments = ["harbormaster"].iter().chain(arguments);
+        Cli::try_parse_from(arguments)
+            .unwrap()
+            .serve
+            .check(in_cluster)
+    }
+
+    #[test]
+    fn the_earlier_receivers_defaults_hold() {
+        let config = check(&[], false).unwrap();
+        assert_eq!(config.namespace, "default");
+        assert_eq!(config.hosts.api_version, "metal3.io/v1alpha1");
+        assert_eq!(config.hosts.plural, "baremetalhosts");
+        assert_eq!(config.tls_address.to_string(), "0.0.0.0:5001");
+        assert!(config.has_placeholder_image());
+        assert!(config.secrets.is_unsigned_mode());
+        assert_eq!(config.policy.deprovision_image, None);
+    }
+
+    #[test]
+    fn a_bad_setting_is_named() {
+        for (arguments, setting) in [
+            (["--event-provider", "host"], "EVENT_PROVIDER"),
+            (["--event-provider", "Portal"], "EVENT_PROVIDER"),
+            (["--provision-image", ""], "PROVISION_IMAGE"),
+            (
+                ["--provision-checksum-type", "crc"],
+                "PROVISION_CHECKSUM_TYPE",
+            ),
+            (["--tls-mode", "files"], "TLS_CERT_FILE"),
+        ] {
+            let error = check(&arguments, false).unwrap_err();
+            assert_eq!(error.setting, setting, "{arguments:?}");
+        }
+        assert_eq!(check(&[], true).unwrap_err().setting, "TLS_MODE");
+    }
+
+    #[test]
+    fn an_oci_image_has_no_checksum() {
+        let arguments = [
+            "--provision-image",
+            "oci://i",
+            "--provision-checksum",
+            "abc",
+        ];
+        let image = check(&arguments, false).unwrap().policy.image;
+        assert_eq!((image.checksum, image.checksum_type), (None, None));
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_by_debug_or_help() {
+        let config = check(&["--webhook-secret", "hunter2"], false).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,15 @@
+//! The event door: a signed POST comes in, a Reservation goes out.
+//!
+//! Data flows one way, each stage taking the earlier one's output:
+//! `intake -> signature -> event -> intent -> record`. All but the two ends are pure
+//! functions of values, the clock among them.
+
+pub mod event;
+pub mod identity;
+pub mod intake;
+pub mod intent;
+pub mod json;
+pub mod plan;
+pub mod record;
+pub mod signature;
+pub mod time;

@@ -1,0 +1,172 @@
+//! The HTTP end of the event door: limits and deadlines on what comes in, words for what
+//! goes out.
+//!
+//! Order matters: size and encoding first, then the signature over the raw bytes, and only
+//! then is anything parsed or logged. Called by the listeners; knows nothing of hosts.
+
+use std::{error::Error, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Request, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::json;
+use tracing::{error, info, warn};
+
+use super::{
+    event::{self, Refusal},
+    intent::{Filters, Intent, intent},
+    record::{Recorded, Recorder},
+    signature::Secrets,
+};
+use crate::clock::Clock;
+
+/// All that the event door needs.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Who may send.
+    pub secrets: Secrets,
+    /// Which events are acted on.
+    pub filters: Filters,
+    /// Where they are stored.
+    pub recorder: Recorder,
+    /// The time of receipt.
+    pub clock: Clock,
+}
+
+/// The door's routes: `/webhook` and `/healthz`.
+pub fn routes(door: Door) -> Router {
+    Router::new()
+        .route("/webhook", post(receive))
+        .route("/healthz", get(healthz))
+        .with_state(door)
+}
+
+async fn healthz() -> Response {
+    reply(StatusCode::OK, &json!({"status": "ok"}))
+}
+
+async fn receive(State(door): State<Door>, request: Request<Body>) -> Response {
+    let (head, body) = request.into_parts();
+    if head.headers.contains_key(header::CONTENT_ENCODING) {
+        return detail(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the body without Content-Encoding",
+        );
+    }
+    let body = match read(&head.headers, body).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    match deliver(&door, &head.headers, body).await {
+        Ok(answer) | Err(answer) => answer,
+    }
+}
+
+/// The whole body, unless it is too large or too slow.
+async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
+    let too_large = || {
+        detail(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is larger than 1 MiB",
+        )
+    };
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > BODY_LIMIT as u64) {
+        return Err(too_large());
+    }
+    let collected = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, BODY_LIMIT).collect());
+    match collected.await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(detail(StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => Err(detail(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body took longer than 30 s",
+        )),
+    }
+}
+
+async fn deliver(door: &Door, headers: &HeaderMap, body: Bytes) -> Result<Response, Response> {
+    let delivery = door.secrets.verify(headers, body).map_err(|bad| {
+        warn!(
+            "refused an event: {bad}. If the secret came from a Kubernetes Secret, check that \
+             it was not base64-decoded once too often"
+        );
+        detail(StatusCode::UNAUTHORIZED, &bad.to_string())
+    })?;
+    let event = event::parse(&delivery).map_err(|refusal| {
+        warn!("refused a signed event: {refusal}");
+        let status = match refusal {
+            Refusal::NotJson(_) => StatusCode::BAD_REQUEST,
+            Refusal::Shape { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        detail(status, &refusal.to_string())
+    })?;
+    let intent = intent(event, &door.filters, door.clock.now());
+    let recorded = door.recorder.record(&intent).await.map_err(|error| {
+        error!(
+            cause = error.source().map(tracing::field::display),
+            "an event could be stored nowhere: {error}"
+        );
+        let mut refusal = detail(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the event could not be stored; send it again",
+        );
+        refusal
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        refusal
+    })?;
+    Ok(answer(&intent, &recorded))
+}
+
+fn answer(intent: &Intent, recorded: &Recorded) -> Response {
+    let (status, message) = match (recorded, intent) {
+        (Recorded::Ignored(reason), _) => ("ignored", reason.clone()),
+        (Recorded::AlreadyHandled, Intent::Begin { booking, .. } | Intent::End { booking, .. }) => {
+            (
+                "success",
+                format!("Already handled for {}", booking.resource_name),
+            )
+        }
+        (Recorded::Taken(_), Intent::Begin { booking, .. }) => (
+            "success",
+            format!("Provisioning initiated for {}", booking.resource_name),
+        ),
+        (Recorded::Taken(_), Intent::End { booking, .. }) => (
+            "success",
+            format!("Deprovisioning initiated for {}", booking.resource_name),
+        ),
+        (_, Intent::Ignore(reason)) => ("ignored", reason.clone()),
+    };
+    match recorded {
+        Recorded::Taken(reservation) => info!(reservation, "event taken: {message}"),
+        Recorded::AlreadyHandled | Recorded::Ignored(_) => info!("event {status}: {message}"),
+    }
+    reply(
+        StatusCode::OK,
+        &json!({"status": status, "message": message}),
+    )
+}
+
+fn detail(status: StatusCode, text: &str) -> Response {
+    reply(status, &json!({ "detail": text }))
+}
+
+fn reply(status: StatusCode, body: &serde_json::Value) -> Response {
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    (status, content_type, body.to_string()).into_response()
+}
+
+const BODY_LIMIT: usize = 1024 * 1024;
+
+const BODY_DEADLINE: Duration = Duration::from_secs(30);

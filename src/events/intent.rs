@@ -1,0 +1,245 @@
+//! What an event asks of us, or why nothing.
+//!
+//! Pure: the settings and the time of receipt come in as values. What it lets through
+//! names a resource that may safely be looked up, and a window that is one.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::event::{Booking, Event};
+
+/// What an event asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Image the host for its user, from `start` on.
+    Begin {
+        /// What the event says.
+        booking: Box<Booking>,
+        /// From when until when.
+        window: BookedWindow,
+    },
+    /// Take the host back.
+    End {
+        /// What the event says.
+        booking: Box<Booking>,
+        /// From when until when it was booked.
+        window: BookedWindow,
+    },
+    /// Nothing: the reason, as the sender is told.
+    Ignore(String),
+}
+
+/// A booking's window, to the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BookedWindow {
+    /// The booked start, or the time of receipt where the event has none.
+    pub start: Timestamp,
+    /// The booked end. Open without.
+    pub end: Option<Timestamp>,
+}
+
+/// Which events are acted on.
+#[derive(Clone, Debug, Default)]
+pub struct Filters {
+    /// The resource types acted on; empty: all.
+    pub resource_types: BTreeSet<String>,
+}
+
+/// Decides what an event asks for.
+pub fn intent(event: Event, filters: &Filters, now: Timestamp) -> Intent {
+    match event {
+        Event::Other(event_type) => {
+            Intent::Ignore(format!("Event type '{event_type}' not handled"))
+        }
+        Event::Start(booking) => match usable(&booking, filters, now) {
+            Ok(window) if window.end.is_some_and(|end| end <= now) => {
+                Intent::Ignore("the booking is over".to_owned())
+            }
+            Ok(window) => Intent::Begin {
+                booking: Box::new(booking),
+                window,
+            },
+            Err(reason) => Intent::Ignore(reason),
+        },
+        Event::End(booking) => match usable(&booking, filters, now) {
+            Ok(window) => Intent::End {
+                booking: Box::new(booking),
+                window,
+            },
+            Err(reason) => Intent::Ignore(reason),
+        },
+    }
+}
+
+fn usable(booking: &Booking, filters: &Filters, now: Timestamp) -> Result<BookedWindow, String> {
+    if let Some(reason) = no_host_name(&booking.resource_name) {
+        return Err(format!("the resource name {reason}"));
+    }
+    if let Some(resource_type) = &booking.resource_type
+        && !filters.resource_types.is_empty()
+        && !filters.resource_types.contains(resource_type)
+    {
+        return Err(format!("Resource type '{resource_type}' not handled"));
+    }
+    let window = window(booking, now);
+    if window.end.is_some_and(|end| end <= window.start) {
+        return Err("the booking ends before it starts".to_owned());
+    }
+    Ok(window)
+}
+
+/// A start that can't be read is the time of receipt, and then there is no end either:
+/// half a window would let the clock act on a guess.
+fn window(booking: &Booking, now: Timestamp) -> BookedWindow {
+    let instant =
+        |time: &Option<super::time::EventTime>| time.as_ref().and_then(|time| time.instant);
+    match instant(&booking.start) {
+        Some(start) => BookedWindow {
+            start,
+            end: instant(&booking.end),
+        },
+        None => BookedWindow {
+            start: now
+                .checked_sub(SignedDuration::from_nanos(now.subsec_nanosecond().into()))
+                .unwrap_or(now),
+            end: None,
+        },
+    }
+}
+
+/// Why no host can have this name. The characters are those that would change the meaning
+/// of a URL that somebody builds from the name without escaping it.
+fn no_host_name(name: &str) -> Option<&'static str> {
+    if name.trim().is_empty() {
+        Some("is empty")
+    } else if matches!(name, "." | "..") {
+        Some("is a relative path")
+    } else if name.chars().count() > LONGEST_NAME {
+        Some("is longer than 253 characters")
+    } else if name.chars().any(char::is_control) {
+        Some("holds a control character")
+    } else if name.contains(['/', '\\', '?', '#', '%']) {
+        Some("holds one of / \\ ? # %")
+    } else {
+        None
+    }
+}
+
+const LONGEST_NAME: usize = 253;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::time::EventTime;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn booking(name: &str, start: &str, end: &str) -> Booking {
+        let time = |text: &str| EventTime::from_json(&text.into());
+        Booking {
+            resource_name: name.to_owned(),
+            start: time(start),
+            end: time(end),
+            ..Booking::default()
+        }
+    }
+
+    fn start(booking: Booking, now: &str) -> Intent {
+        intent(Event::Start(booking), &Filters::default(), at(now))
+    }
+
+    #[test]
+    fn names_that_no_host_can_have_are_ignored() {
+        let long = "x".repeat(254);
+        for name in [
+            "",
+            " ",
+            ".",
+            "..",
+            "../secrets/x",
+            "a/b",
+            "x?dryRun=All",
+            "x#y",
+            "x%2fy",
+            "a\\b",
+            "x\0y",
+            "restart-srv01\n",
+            &long,
+        ] {
+            let intent = start(booking(name, "", ""), "2025-07-03T15:00:00Z");
+            assert!(matches!(intent, Intent::Ignore(_)), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_start_that_cannot_be_read_is_the_time_of_receipt_and_open_ended() {
+        let intent = start(
+            booking("srv", "yesterday", "2025-07-03T17:20:00Z"),
+            "2025-07-03T15:00:00.25Z",
+        );
+        let Intent::Begin { window, .. } = intent else {
+            panic!("{intent:?}")
+        };
+        assert_eq!(window.start, at("2025-07-03T15:00:00Z"));
+        assert_eq!(window.end, None);
+    }
+
+    #[test]
+    fn an_empty_or_reversed_window_is_ignored_for_start_and_end() {
+        for (from, until) in [
+            ("2025-07-03T15:20:00Z", "2025-07-03T15:20:00Z"),
+            ("2025-07-03T15:20:00Z", "2025-07-03T15:00:00Z"),
+        ] {
+            let now = at("2025-07-03T14:00:00Z");
+            for event in [Event::Start, Event::End] {
+                let event = event(booking("srv", from, until));
+                assert!(matches!(
+                    intent(event, &Filters::default(), now),
+                    Intent::Ignore(_)
+                ));
+            }
+        }
+    }
+
+    #[test]
+    fn a_start_after_its_end_is_ignored_and_an_end_is_not() {
+        let over = booking("srv", "2025-07-03T15:20:00Z", "2025-07-03T17:20:00Z");
+        let now = at("2025-07-03T17:20:00Z");
+        let filters = Filters::default();
+        assert!(matches!(
+            intent(Event::Start(over.clone()), &filters, now),
+            Intent::Ignore(_)
+        ));
+        assert!(matches!(
+            intent(Event::End(over), &filters, now),
+            Intent::End { .. }
+        ));
+    }
+
+    #[test]
+    fn types_that_are_not_asked_for_are_ignored_unless_the_event_names_none() {
+        let filters = Filters {
+            resource_types: BTreeSet::from(["Server".to_owned()]),
+        };
+        let now = at("2025-07-03T15:00:00Z");
+        for (resource_type, taken) in [
+            (Some("Switch Port"), false),
+            (Some("Server"), true),
+            (None, true),
+        ] {
+            let booking = Booking {
+                resource_type: resource_type.map(str::to_owned),
+                ..booking("srv", "", "")
+            };
+            let intent = intent(Event::Start(booking), &filters, now);
+            assert_eq!(
+                matches!(intent, Intent::Begin { .. }),
+                taken,
+                "{resource_type:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The end of the event door: makes an intent durable as a Reservation object.
+//!
+//! An answer means that it is stored in etcd. Any replica may take any event: the object's
+//! name is the idempotency key, and every change carries the version that it was planned
+//! on, so two replicas at once end in one object.
+
+use std::time::Duration;
+
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, PostParams},
+};
+
+use super::{
+    identity::BaseName,
+    intent::Intent,
+    plan::{Plan, plan},
+};
+use crate::api::{EVENT_ID_LABEL, v1::Reservation};
+
+/// Stores what events ask for.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    reservations: Api<Reservation>,
+    provider: String,
+}
+
+/// What an event became.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It was stored already.
+    AlreadyHandled,
+    /// It asks for nothing: the reason.
+    Ignored(String),
+    /// It is stored: the object's name.
+    Taken(String),
+}
+
+/// It could be stored nowhere; the sender must be told.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRecorded {
+    /// The API server answered, but not in time or not with a yes.
+    #[error("the API server did not store the reservation")]
+    Api(#[from] kube::Error),
+    /// Others kept changing the object.
+    #[error("the reservation kept changing while it was being written")]
+    Contended,
+    /// The API server did not answer in time.
+    #[error("the API server did not answer within {} ms", DEADLINE.as_millis())]
+    Timeout,
+}
+
+impl Recorder {
+    /// A recorder that writes to `reservations`, for events of `provider`.
+    pub fn new(reservations: Api<Reservation>, provider: String) -> Self {
+        Self {
+            reservations,
+            provider,
+        }
+    }
+
+    /// Stores an intent, within [`DEADLINE`].
+    pub async fn record(&self, intent: &Intent) -> Result<Recorded, NotRecorded> {
+        tokio::time::timeout(DEADLINE, self.settle(intent))
+            .await
+            .map_err(|_| NotRecorded::Timeout)?
+    }
+
+    async fn settle(&self, intent: &Intent) -> Result<Recorded, NotRecorded> {
+        let booking = match intent {
+            Intent::Ignore(reason) => return Ok(Recorded::Ignored(reason.clone())),
+            Intent::Begin { booking, .. } | Intent::End { booking, .. } => booking,
+        };
+        let base = BaseName::of(&self.provider, booking);
+        for _ in 0..ATTEMPTS {
+            let newest = self.newest(&base).await?;
+            let written = match plan(&self.provider, intent, newest.as_ref()) {
+                Plan::Done => return Ok(Recorded::AlreadyHandled),
+                Plan::Ignore(reason) => return Ok(Recorded::Ignored(reason)),
+                Plan::Create(object) => {
+                    self.reservations
+                        .create(&PostParams::default(), &object)
+                        .await
+                }
+                Plan::Replace(object) => {
+                    self.reservations
+                        .replace(&object.name_any(), &PostParams::default(), &object)
+                        .await
+                }
+            };
+            match written {
+                Ok(object) => return Ok(Recorded::Taken(object.name_any())),
+                Err(kube::Error::Api(status)) if was_overtaken(&status) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(NotRecorded::Contended)
+    }
+
+    /// The newest object of a booking. Nearly always there is one or none; only where it is
+    /// over do we ask for those that came after it.
+    async fn newest(&self, base: &BaseName) -> Result<Option<Reservation>, kube::Error> {
+        let Some(first) = self.reservations.get_opt(&base.nth(1)).await? else {
+            return Ok(None);
+        };
+        let selector = ListParams::default().labels(&format!("{EVENT_ID_LABEL}={base}"));
+        let chain = self.reservations.list(&selector).await?;
+        let newest = chain
+            .items
+            .into_iter()
+            .filter_map(|object| Some((base.number(&object.name_any())?, object)))
+            .max_by_key(|(number, _)| *number)
+            .map(|(_, object)| object);
+        Ok(newest.or(Some(first)))
+    }
+}
+
+/// Somebody else wrote, made or removed the object in between: look again.
+fn was_overtaken(status: &kube::core::Status) -> bool {
+    matches!(status.code, 404 | 409)
+}
+
+/// The sender waits for us in its scheduler's thread: what it hears, it hears within a second.
+pub const DEADLINE: Duration = Duration::from_millis(900);
+
+const ATTEMPTS: usize = 5;

@@ -1,0 +1,281 @@
+//! Runs the decisions: watches Reservations and hosts, stores statuses, takes actions.
+//!
+//! Each pass reads its objects afresh (a cache may not yet show our own last write, and a
+//! host that was just cleared must not look as if it had never been imaged). Called by the
+//! wiring; the only module that knows both the API server and `decide`.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+    discovery::ApiResource,
+    runtime::{
+        Controller,
+        controller::{Action as Requeue, Config},
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+use metal3::BareMetalHost;
+use serde_json::{Value, json};
+use tracing::{debug, info, warn};
+
+use super::{
+    decide::{Action, Decision, Policy, decide},
+    host::{ApiError, FIELD_MANAGER, HostWriter, within_deadline},
+    lookup::{Lookup, lookup},
+};
+use crate::{
+    api::{self, v1::Reservation},
+    clock::Clock,
+};
+
+/// All that the controller needs.
+#[derive(Clone, Debug)]
+pub struct Context {
+    reservations: Api<Reservation>,
+    hosts: Api<BareMetalHost>,
+    host_resource: ApiResource,
+    writer: HostWriter,
+    policy: Policy,
+    clock: Clock,
+}
+
+impl Context {
+    /// A controller of the Reservations and hosts in `namespace`.
+    pub fn new(
+        client: kube::Client,
+        namespace: &str,
+        host_resource: ApiResource,
+        policy: Policy,
+        clock: Clock,
+    ) -> Self {
+        let hosts: Api<BareMetalHost> =
+            Api::namespaced_with(client.clone(), namespace, &host_resource);
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        Self {
+            reservations: Api::namespaced(client, namespace),
+            writer: HostWriter::new(hosts.clone(), secrets),
+            hosts,
+            host_resource,
+            policy,
+            clock,
+        }
+    }
+}
+
+/// Runs until `shutdown`; the pass that is under way is finished.
+pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
+    let context = Arc::new(context);
+    let controller = Controller::new(context.reservations.clone(), watcher::Config::default());
+    let store = controller.store();
+    let mapper = move |host: BareMetalHost| concerned(&store, &host);
+    controller
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .watches_with(
+            context.hosts.clone(),
+            context.host_resource.clone(),
+            watcher::Config::default(),
+            mapper,
+        )
+        .graceful_shutdown_on(shutdown.shared())
+        .run(
+            |reservation, context| async move { reconcile(&reservation, &context).await },
+            |reservation, error, _| {
+                warn!(
+                    reservation = reservation.name_any(),
+                    "a pass failed and will be tried again: {error}"
+                );
+                Requeue::requeue(RETRY)
+            },
+            context,
+        )
+        .for_each(|outcome| async move {
+            if let Err(error) = outcome {
+                debug!("controller: {error}");
+            }
+        })
+        .await;
+}
+
+/// The reservations that a change of this host may matter to.
+fn concerned(store: &Store<Reservation>, host: &BareMetalHost) -> Vec<ObjectRef<Reservation>> {
+    let hosts = std::slice::from_ref(host);
+    store
+        .state()
+        .into_iter()
+        .filter(|reservation| !reservation.is_finished())
+        .filter(|reservation| match lookup(reservation, hosts) {
+            Lookup::Ambiguous | Lookup::Found(_) => true,
+            Lookup::NotFound => false,
+            // Pinned to another host, or to this one's predecessor of the same name.
+            Lookup::Gone => pinned_name(reservation) == Some(host.name()),
+        })
+        .map(|reservation| ObjectRef::from_obj(&*reservation))
+        .collect()
+}
+
+fn pinned_name(reservation: &Reservation) -> Option<&str> {
+    let status = reservation.status.as_ref()?;
+    Some(&status.host_ref.as_ref()?.name)
+}
+
+/// One pass over one reservation.
+async fn reconcile(cached: &Reservation, context: &Context) -> Result<Requeue, ApiError> {
+    let name = cached.name_any();
+    let read = within_deadline(context.reservations.get_opt(&name)).await?;
+    let Some(reservation) = read else {
+        return Ok(Requeue::await_change());
+    };
+    let host = find(&reservation, context).await?;
+    let decision = decide(&reservation, &host, &context.policy, context.clock.now());
+    let stored = store_status(&reservation, &decision, context).await;
+    let acted = match stored {
+        Ok(()) => act(&decision.action, &reservation, &host, context).await,
+        Err(error) => Err(error),
+    };
+    match acted {
+        Ok(()) => Ok(requeue(&decision, context)),
+        // Somebody was faster: look again, at what they left.
+        Err(error) if was_overtaken(&error) => Ok(Requeue::requeue(OVERTAKEN)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn find(reservation: &Reservation, context: &Context) -> Result<Lookup, ApiError> {
+    if reservation.is_finished() {
+        return Ok(Lookup::NotFound);
+    }
+    let hosts = match pinned_name(reservation) {
+        Some(name) => within_deadline(context.hosts.get_opt(name))
+            .await?
+            .into_iter()
+            .collect(),
+        None => {
+            within_deadline(context.hosts.list(&ListParams::default()))
+                .await?
+                .items
+        }
+    };
+    Ok(lookup(reservation, &hosts))
+}
+
+async fn store_status(
+    reservation: &Reservation,
+    decision: &Decision,
+    context: &Context,
+) -> Result<(), ApiError> {
+    if reservation.status.as_ref() == Some(&decision.status) {
+        return Ok(());
+    }
+    let name = reservation.name_any();
+    let before = reservation.status.as_ref().and_then(|status| status.phase);
+    if before != decision.status.phase {
+        info!(
+            reservation = name,
+            "phase {} -> {}",
+            before.map_or_else(|| "none".to_owned(), |phase| format!("{phase:?}")),
+            decision
+                .status
+                .phase
+                .map_or_else(String::new, |phase| format!("{phase:?}")),
+        );
+    }
+    let status = json!({
+        "apiVersion": <Reservation as kube::Resource>::api_version(&()),
+        "kind": <Reservation as kube::Resource>::kind(&()),
+        "metadata": {"resourceVersion": reservation.resource_version()},
+        "status": decision.status,
+    });
+    let apply = PatchParams::apply(FIELD_MANAGER).force();
+    let patch = Patch::Apply(&status);
+    within_deadline(context.reservations.patch_status(&name, &apply, &patch)).await?;
+    Ok(())
+}
+
+async fn act(
+    action: &Action,
+    reservation: &Reservation,
+    host: &Lookup,
+    context: &Context,
+) -> Result<(), ApiError> {
+    let name = reservation.name_any();
+    let writer = &context.writer;
+    match (action, host) {
+        (Action::Wait, _) => Ok(()),
+        (Action::AddFinalizer, _) => {
+            let mut finalizers = reservation.finalizers().to_vec();
+            finalizers.push(api::FINALIZER.to_owned());
+            finalize(reservation, finalizers, context).await
+        }
+        (Action::Forget, _) => {
+            let others = reservation.finalizers().iter();
+            let others = others.filter(|other| *other != api::FINALIZER).cloned();
+            finalize(reservation, others.collect(), context).await
+        }
+        (Action::Delete, _) => {
+            let params = DeleteParams::default();
+            within_deadline(context.reservations.delete(&name, &params)).await?;
+            Ok(())
+        }
+        (Action::Claim, Lookup::Found(host)) => writer.claim(host, reservation).await,
+        (Action::Clear, Lookup::Found(host)) => writer.clear(host).await,
+        (Action::Free { image }, Lookup::Found(host)) => {
+            writer.free(host, reservation, image.as_deref()).await
+        }
+        (Action::Provision(image), Lookup::Found(host)) => {
+            writer.provision(host, reservation, image).await
+        }
+        (Action::Claim | Action::Clear | Action::Free { .. } | Action::Provision(_), _) => Ok(()),
+    }
+}
+
+async fn finalize(
+    reservation: &Reservation,
+    finalizers: Vec<String>,
+    context: &Context,
+) -> Result<(), ApiError> {
+    let patch: Value = json!({"metadata": {
+        "resourceVersion": reservation.resource_version(),
+        "finalizers": finalizers,
+    }});
+    let name = reservation.name_any();
+    let params = PatchParams::default();
+    within_deadline(
+        context
+            .reservations
+            .patch(&name, &params, &Patch::Merge(&patch)),
+    )
+    .await?;
+    Ok(())
+}
+
+fn requeue(decision: &Decision, context: &Context) -> Requeue {
+    let Some(wake) = decision.wake else {
+        return Requeue::requeue(RESYNC);
+    };
+    let left = wake.duration_since(context.clock.now());
+    let left = Duration::try_from(left).unwrap_or_default();
+    Requeue::requeue(left.clamp(SOONEST, RESYNC))
+}
+
+fn was_overtaken(error: &ApiError) -> bool {
+    matches!(error, ApiError::Kube(kube::Error::Api(status)) if status.code == 409)
+}
+
+const CONCURRENCY: u16 = 8;
+
+/// After a failed pass.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// After a write that came too late.
+const OVERTAKEN: Duration = Duration::from_millis(200);
+
+/// A pass is never asked for sooner than this, so that no clock can make it spin.
+const SOONEST: Duration = Duration::from_millis(100);
+
+/// A lost watch is made up for by then.
+const RESYNC: Duration = Duration::from_secs(5 * 60);

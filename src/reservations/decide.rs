@@ -1,0 +1,178 @@
+//! What to do next about one reservation: pure, and the place of everything hard.
+//!
+//! Takes the reservation, its host and the time; gives the status to store and at most one
+//! action. The status is stored first, so an action is only ever taken on a record that
+//! says why: the claim is recorded before the disk is touched, the host's history before it
+//! is wiped. Called by the controller on every change and at the time it asks to be woken.
+
+mod conditions;
+mod off;
+mod on;
+mod timing;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use metal3::BareMetalHost;
+
+use self::{conditions::Conditions, timing::Wanted};
+use super::lookup::Lookup;
+use crate::api::{
+    self,
+    v1::{Image, Reservation, ReservationStatus},
+};
+
+/// The site's own rules, where a reservation says nothing.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// What is put on the disk.
+    pub image: Image,
+    /// What is put on the disk of a host that is free again.
+    pub deprovision_image: Option<String>,
+    /// How long imaging may take.
+    pub provisioning_timeout: Duration,
+    /// How long after its end a booking from an event is released without an end event.
+    pub end_grace: Duration,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The status to store, before anything else.
+    pub status: ReservationStatus,
+    /// The one step to take, once the status is stored.
+    pub action: Action,
+    /// When the clock alone may change something.
+    pub wake: Option<Timestamp>,
+}
+
+/// A step towards what is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Put our finalizer on the reservation.
+    AddFinalizer,
+    /// Make the host's claim ours.
+    Claim,
+    /// Take image and user data off the host, and its power.
+    Clear,
+    /// Remove the record, which has been kept long enough.
+    Delete,
+    /// Take our finalizer off the reservation.
+    Forget,
+    /// Delete the user data, then give the claim back.
+    Free {
+        /// The image that a free host of this site carries.
+        image: Option<String>,
+    },
+    /// Write the user data, then put image and power on the host.
+    Provision(Image),
+    /// Nothing: what is wanted is the case, or must be waited for.
+    Wait,
+}
+
+/// Decides.
+pub fn decide(
+    reservation: &Reservation,
+    host: &Lookup,
+    policy: &Policy,
+    now: Timestamp,
+) -> Decision {
+    let mut status = reservation.status.clone().unwrap_or_default();
+    status.observed_generation = reservation.metadata.generation;
+    let deleting = reservation.metadata.deletion_timestamp.is_some();
+    let has_finalizer = reservation
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == api::FINALIZER);
+
+    if reservation.is_finished() {
+        let expiry = timing::expiry(reservation);
+        let action = match (deleting, has_finalizer) {
+            (true, true) => Action::Forget,
+            (false, _) if expiry.is_some_and(|expiry| expiry <= now) => Action::Delete,
+            _ => Action::Wait,
+        };
+        return Decision {
+            status,
+            action,
+            wake: expiry,
+        };
+    }
+    if !deleting && !has_finalizer {
+        return Decision {
+            status,
+            action: Action::AddFinalizer,
+            wake: None,
+        };
+    }
+
+    let conditions = Conditions::new(reservation.metadata.generation, now);
+    let mut pass = Pass {
+        reservation,
+        policy,
+        now,
+        status,
+        conditions,
+        wake: None,
+    };
+    let action = match timing::wanted(reservation, policy, now) {
+        Wanted::Off => pass.off(host),
+        Wanted::On => pass.on(host),
+        Wanted::Later { begin } => pass.pending(host, begin),
+    };
+    pass.status.next_transition_time = pass
+        .wake
+        .map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+    Decision {
+        status: pass.status,
+        action,
+        wake: pass.wake,
+    }
+}
+
+/// One look at one reservation, and the status that it will have afterwards.
+struct Pass<'a> {
+    reservation: &'a Reservation,
+    policy: &'a Policy,
+    now: Timestamp,
+    status: ReservationStatus,
+    conditions: Conditions,
+    wake: Option<Timestamp>,
+}
+
+/// Who has the host, as its `consumerRef` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Holder {
+    Nobody,
+    /// A reservation, by its name.
+    OtherReservation(String),
+    /// Something that isn't ours to understand.
+    Stranger(String),
+    Us,
+}
+
+impl Pass<'_> {
+    fn holder(&self, host: &BareMetalHost) -> Holder {
+        let Some(consumer) = host.consumer() else {
+            return Holder::Nobody;
+        };
+        let name = consumer.name.clone().unwrap_or_default();
+        let kind = consumer.kind.clone().unwrap_or_default();
+        if consumer.group() != Some(api::GROUP) || kind != "Reservation" {
+            return Holder::Stranger(format!("{kind} {name}"));
+        }
+        if consumer.uid.is_some() && consumer.uid == self.reservation.uid() {
+            Holder::Us
+        } else {
+            Holder::OtherReservation(name)
+        }
+    }
+
+    fn wake_at(&mut self, instant: Timestamp) {
+        self.wake = Some(self.wake.map_or(instant, |wake| wake.min(instant)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! The way off: take the image off, wait for evidence that the disk was wiped, and only
+//! then let go of the host.
+//!
+//! Only ever acts on a host whose claim is ours: that alone keeps a late end of one user
+//! from wiping the next one's disk. A claim is never dropped because time ran out on an
+//! operator that doesn't answer: a dirty host stays held.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use metal3::BareMetalHost;
+
+use super::{
+    Action, Holder, Pass, conditions,
+    conditions::{HOST_CLAIMED, RELEASED},
+    on::state,
+    timing,
+};
+use crate::{
+    api::v1::{Baseline, Phase},
+    reservations::lookup::Lookup,
+};
+
+impl Pass<'_> {
+    /// It is over, or was never to be.
+    pub(super) fn off(&mut self, host: &Lookup) -> Action {
+        let Lookup::Found(host) = host else {
+            return self.finish("NotHeld", "no host is held");
+        };
+        match self.holder(host) {
+            Holder::Us => self.release(host),
+            Holder::Nobody if self.clears_unheld(host) => Action::Claim,
+            _ if self.status.release_time.is_some() => {
+                self.finish("Clean", "the host is clean and free again")
+            }
+            _ => self.finish("NotHeld", "no host is held"),
+        }
+    }
+
+    /// An end of the minimal shape clears a host that nothing holds, as the earlier
+    /// receiver did: it is claimed first, so that the way off is the same for all.
+    fn clears_unheld(&self, host: &BareMetalHost) -> bool {
+        let spec = &self.reservation.spec;
+        let minimal = spec
+            .source
+            .as_ref()
+            .is_some_and(|source| source.provider.is_some() && source.event_id.is_none());
+        let free_image = self.policy.deprovision_image.as_deref();
+        minimal
+            && self.status.begin_time.is_none()
+            && self.status.release_time.is_none()
+            && !host.is_paused()
+            && host.spec.externally_provisioned != Some(true)
+            && host
+                .wanted_image_url()
+                .is_some_and(|url| Some(url) != free_image)
+    }
+
+    fn release(&mut self, host: &BareMetalHost) -> Action {
+        self.status.phase = Some(Phase::Releasing);
+        self.not_ready("Releasing", "the host is being taken back");
+        let Some(since) = self.status.release_time.as_ref().map(|time| time.0) else {
+            // Stored before the host is touched, as on the way on.
+            self.status.release_time = Some(Time(self.now));
+            let baseline = self.status.baseline.get_or_insert_default();
+            *baseline = Baseline {
+                provision_end: baseline.provision_end.take(),
+                deprovision_start: deprovision_start(host),
+                powered_on: host.status.as_ref().and_then(|status| status.powered_on),
+            };
+            self.set(
+                RELEASED,
+                false,
+                "EndRequested",
+                "the host is being taken back",
+            );
+            return Action::Wait;
+        };
+        let touched = host.wanted_image_url().is_some()
+            || host.spec.custom_deploy.is_some()
+            || host.spec.user_data.is_some();
+        if touched {
+            self.set(
+                RELEASED,
+                false,
+                "Deprovisioning",
+                "the image is being taken off",
+            );
+            return Action::Clear;
+        }
+        if self.is_clean(host) {
+            self.set(
+                RELEASED,
+                false,
+                "Clean",
+                "the host is clean; it is being freed",
+            );
+            return Action::Free {
+                image: self.policy.deprovision_image.clone(),
+            };
+        }
+        self.wake_at(timing::later(since, EVIDENCE_WAIT));
+        let (reason, message) = if host.is_paused() || host.is_detached() {
+            (
+                "CleaningFailed",
+                "the host is paused or detached: it is not being cleaned, and stays held"
+                    .to_owned(),
+            )
+        } else if host.has_error() {
+            let text = host
+                .status
+                .as_ref()
+                .and_then(|status| status.error_message.clone());
+            (
+                "CleaningFailed",
+                text.unwrap_or_else(|| "cleaning failed".to_owned()),
+            )
+        } else {
+            ("Deprovisioning", format!("the host is {}", state(host)))
+        };
+        self.set(RELEASED, false, reason, message);
+        Action::Wait
+    }
+
+    /// Free, and seen to be so *after* we asked: BareMetalHost has no observedGeneration, so
+    /// `available` alone may be the operator not having looked yet.
+    fn is_clean(&self, host: &BareMetalHost) -> bool {
+        // A host that never got an image from anybody has nothing to be cleaned of.
+        let untouched = self.status.applied_image.is_none() && self.status.begin_time.is_some();
+        if untouched && host.deployed_image_url().is_none() {
+            return true;
+        }
+        if !host.is_available() || host.deployed_image_url().is_some() {
+            return false;
+        }
+        let baseline = self.status.baseline.clone().unwrap_or_default();
+        let powered_on = host.status.as_ref().and_then(|status| status.powered_on);
+        let deprovisioned = deprovision_start(host).is_some()
+            && deprovision_start(host) != baseline.deprovision_start;
+        let powered_off = baseline.powered_on == Some(true) && powered_on == Some(false);
+        // An operator that was told not to look has not looked, however long we wait.
+        let looked_at = !host.is_paused() && !host.is_detached();
+        let waited = looked_at
+            && self
+                .status
+                .release_time
+                .as_ref()
+                .is_some_and(|since| timing::later(since.0, EVIDENCE_WAIT) <= self.now);
+        deprovisioned || powered_off || waited
+    }
+
+    fn finish(&mut self, reason: &str, message: &str) -> Action {
+        let failed = conditions::failure(&self.status).cloned();
+        self.status.phase = Some(if failed.is_some() {
+            Phase::Failed
+        } else {
+            Phase::Released
+        });
+        self.status.released_time.get_or_insert(Time(self.now));
+        self.set(HOST_CLAIMED, false, "Released", message);
+        self.set(RELEASED, true, reason, message);
+        match failed {
+            Some(failed) => self.not_ready(&failed.reason, failed.message),
+            None => self.not_ready("Released", message),
+        }
+        Action::Wait
+    }
+}
+
+fn deprovision_start(host: &BareMetalHost) -> Option<Time> {
+    host.last_deprovision()?.start.clone()
+}
+
+/// How long an `available` without other evidence is held against an operator that may not
+/// have looked yet.
+const EVIDENCE_WAIT: Duration = Duration::from_secs(150);

@@ -1,0 +1,303 @@
+//! The way on: find the host, claim it, image it, and know when it is done.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use metal3::{BareMetalHost, ProvisioningState};
+
+use super::{
+    Action, Holder, Pass,
+    conditions::{
+        ACCEPTED, DEADLINE_EXCEEDED, HOST_CLAIMED, HOST_GONE, PROVISIONED, READY, RELEASED,
+    },
+    timing,
+};
+use crate::{
+    api::v1::{AppliedImage, Baseline, HeldHost, Image, Phase},
+    reservations::lookup::Lookup,
+};
+
+impl Pass<'_> {
+    /// Its time hasn't come: say what will happen when it does.
+    pub(super) fn pending(&mut self, host: &Lookup, begin: Timestamp) -> Action {
+        self.status.phase = Some(Phase::Pending);
+        self.wake_at(begin);
+        if self.accept(host).is_some() {
+            self.not_ready("Scheduled", format!("begins at {begin}"));
+        }
+        Action::Wait
+    }
+
+    /// Its time has come.
+    pub(super) fn on(&mut self, host: &Lookup) -> Action {
+        let begun = self.status.begin_time.get_or_insert(Time(self.now)).0;
+        if let Some(end) = timing::end(self.reservation, self.policy) {
+            self.wake_at(end);
+        }
+        let was_active = self.status.active_time.is_some();
+        let deadline = timing::deadline(self.reservation, self.policy, begun);
+        if !was_active {
+            if deadline <= self.now {
+                let message = "the host was not provisioned in time; it is taken back";
+                return self.fail(DEADLINE_EXCEEDED, message);
+            }
+            self.wake_at(deadline);
+        }
+        if self.status.claim_time.is_some() && *host == Lookup::Gone {
+            return self.fail(HOST_GONE, "the host was deleted while it was held");
+        }
+        // A host that is ours already is not judged again: it must be imaged or released.
+        if let Lookup::Found(host) = host
+            && self.holder(host) == Holder::Us
+        {
+            return self.held(host);
+        }
+        let Some(host) = self.accept(host) else {
+            self.status.phase = Some(Phase::Pending);
+            return Action::Wait;
+        };
+        match self.holder(host) {
+            Holder::Us | Holder::Nobody => self.claim(host),
+            Holder::OtherReservation(name) => self.busy(
+                "HostBusy",
+                format!("the host is held by Reservation {name}"),
+            ),
+            Holder::Stranger(name) => {
+                self.busy("ClaimedByOther", format!("the host is in use by {name}"))
+            }
+        }
+    }
+
+    /// The host, if it is known and may be reserved. Says so in the conditions.
+    fn accept<'h>(&mut self, lookup: &'h Lookup) -> Option<&'h BareMetalHost> {
+        let (reason, message) = match lookup {
+            Lookup::Found(host) => match not_reservable(host) {
+                None => {
+                    let message = format!("the host is {}", host.name());
+                    self.set(ACCEPTED, true, "Accepted", message);
+                    return Some(host);
+                }
+                Some(why) => ("HostNotReservable", format!("host {} {why}", host.name())),
+            },
+            Lookup::Ambiguous => (
+                "HostAmbiguous",
+                "several hosts answer to the booked resource; none is touched".to_owned(),
+            ),
+            Lookup::Gone | Lookup::NotFound => (
+                "HostNotFound",
+                "no host has the booked resource's id, name or annotation".to_owned(),
+            ),
+        };
+        self.set(ACCEPTED, false, reason, message.clone());
+        self.not_ready(reason, message);
+        None
+    }
+
+    fn claim(&mut self, host: &BareMetalHost) -> Action {
+        if host.is_paused() {
+            return self.busy(
+                "HostPaused",
+                "the host is paused: remove its paused annotation",
+            );
+        }
+        let free_image = self.policy.deprovision_image.as_deref();
+        let leftover = host
+            .wanted_image_url()
+            .filter(|url| Some(*url) != free_image);
+        if leftover.is_some() || host.spec.custom_deploy.is_some() {
+            return self.busy(
+                "HostBusy",
+                "the host carries an image that no reservation put there: clear spec.image",
+            );
+        }
+        self.status.phase = Some(Phase::Provisioning);
+        self.not_ready("Claiming", "the host is being claimed");
+        Action::Claim
+    }
+
+    fn held(&mut self, host: &BareMetalHost) -> Action {
+        self.status.phase = Some(Phase::Provisioning);
+        self.set(
+            HOST_CLAIMED,
+            true,
+            "Claimed",
+            format!("host {} is held", host.name()),
+        );
+        self.set(RELEASED, false, "InUse", "the host is held");
+        if self.status.claim_time.is_none() {
+            // Stored before anything is done to the disk: later, a provisioning that isn't
+            // in this record is the one that we asked for.
+            self.status.claim_time = Some(Time(self.now));
+            self.status.host_ref = Some(HeldHost {
+                namespace: host.namespace().unwrap_or_default(),
+                name: host.name().to_owned(),
+                uid: host.uid().unwrap_or_default(),
+            });
+            self.status.baseline = Some(Baseline {
+                provision_end: provision_end(host),
+                ..Baseline::default()
+            });
+            self.not_provisioned("WaitingForHost", "the claim is recorded");
+            return Action::Wait;
+        }
+        let image = self.image();
+        match host.wanted_image_url() {
+            Some(url) if Some(url) == self.free_image_left() => {
+                self.not_provisioned("WaitingForHost", "the free host's image is taken off");
+                Action::Clear
+            }
+            Some(url) if url != image.url => {
+                // Somebody broke glass. Putting our image back would wipe what they did.
+                let message = "the host's image was changed by others; it is left alone";
+                self.not_ready("ImageChanged", message);
+                self.set(PROVISIONED, false, "ImageChanged", message);
+                Action::Wait
+            }
+            Some(_) => self.watch(host, &image),
+            None => self.provision(host, image),
+        }
+    }
+
+    /// The host has no image yet: give it ours as soon as it can take one.
+    fn provision(&mut self, host: &BareMetalHost, image: Image) -> Action {
+        if self.status.active_time.is_some() {
+            // It was ours and ready, and somebody took the image off: the disk is being
+            // wiped. Imaging it again would hide that from its user.
+            let message = "the host's image was taken off by others";
+            self.not_ready("ImageChanged", message);
+            return Action::Wait;
+        }
+        if host.is_paused() {
+            self.not_provisioned(
+                "HostPaused",
+                "the host is paused: remove its paused annotation",
+            );
+            return Action::Wait;
+        }
+        if !host.is_available() || host.deployed_image_url().is_some() {
+            let message = format!("the host is {}; waiting until it is available", state(host));
+            self.not_provisioned("WaitingForHost", message);
+            return Action::Wait;
+        }
+        self.status.applied_image = Some(AppliedImage {
+            url: image.url.clone(),
+        });
+        self.not_provisioned("Provisioning", "the image is being put on the host");
+        Action::Provision(image)
+    }
+
+    /// The host has our image: is it on the disk, and did *our* asking put it there?
+    fn watch(&mut self, host: &BareMetalHost, image: &Image) -> Action {
+        let baseline = self.status.baseline.as_ref();
+        let fresh = provision_end(host).is_some()
+            && provision_end(host) != baseline.and_then(|baseline| baseline.provision_end.clone());
+        let done = *host.state() == ProvisioningState::Provisioned
+            && host.deployed_image_url() == Some(&image.url)
+            && fresh;
+        if done && !host.has_error() {
+            self.status.phase = Some(Phase::Active);
+            self.status.active_time.get_or_insert(Time(self.now));
+            self.set(PROVISIONED, true, "Provisioned", "the image is on the host");
+            if self.reservation.authorized_keys().is_empty() {
+                self.not_ready(
+                    "NoAuthorizedKey",
+                    "the host is up, but nobody's key is on it",
+                );
+            } else {
+                self.set(READY, true, "Active", "the host is ready for its user");
+            }
+            return Action::Wait;
+        }
+        if self.status.active_time.is_some() {
+            self.status.phase = Some(Phase::Active);
+        }
+        let trouble = host
+            .status
+            .as_ref()
+            .filter(|_| host.has_error())
+            .and_then(|status| status.error_message.clone());
+        match trouble {
+            Some(trouble) => self.not_provisioned("ProvisioningFailed", trouble),
+            None => self.not_provisioned("Provisioning", format!("the host is {}", state(host))),
+        }
+        Action::Wait
+    }
+
+    /// The image that a free host of this site carries, until we put ours there.
+    fn free_image_left(&self) -> Option<&str> {
+        let free_image = self.policy.deprovision_image.as_deref()?;
+        self.status.applied_image.is_none().then_some(free_image)
+    }
+
+    fn image(&self) -> Image {
+        self.reservation
+            .spec
+            .provisioning
+            .as_ref()
+            .and_then(|provisioning| provisioning.image.clone())
+            .unwrap_or_else(|| self.policy.image.clone())
+    }
+
+    fn busy(&mut self, reason: &str, message: impl Into<String>) -> Action {
+        let message = message.into();
+        self.status.phase = Some(Phase::Pending);
+        self.set(HOST_CLAIMED, false, reason, message.clone());
+        self.not_ready(reason, message);
+        Action::Wait
+    }
+
+    fn fail(&mut self, reason: &str, message: &str) -> Action {
+        self.set(PROVISIONED, false, reason, message);
+        self.not_ready(reason, message);
+        self.status.phase = Some(Phase::Releasing);
+        self.wake = Some(self.now);
+        Action::Wait
+    }
+
+    fn not_provisioned(&mut self, reason: &str, message: impl Into<String>) {
+        let message = message.into();
+        self.set(PROVISIONED, false, reason, message.clone());
+        self.not_ready(reason, message);
+    }
+
+    pub(super) fn not_ready(&mut self, reason: &str, message: impl Into<String>) {
+        self.set(READY, false, reason, message);
+    }
+
+    pub(super) fn set(
+        &mut self,
+        type_: &str,
+        holds: bool,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        self.conditions
+            .set(&mut self.status, type_, holds, reason, message);
+    }
+}
+
+/// Why nobody may have this host: without cleaning, the next user could read the disk.
+fn not_reservable(host: &BareMetalHost) -> Option<&'static str> {
+    if host.is_deleting() {
+        Some("is being deleted")
+    } else if host.spec.externally_provisioned == Some(true) {
+        Some("is externally provisioned")
+    } else if host.is_detached() {
+        Some("is detached")
+    } else if host.spec.automated_cleaning_mode.as_deref() == Some("disabled") {
+        Some("has its cleaning disabled")
+    } else {
+        None
+    }
+}
+
+fn provision_end(host: &BareMetalHost) -> Option<Time> {
+    host.last_provision()?.end.clone()
+}
+
+pub(super) fn state(host: &BareMetalHost) -> &str {
+    match host.state().as_str() {
+        "" => "not yet managed",
+        state => state,
+    }
+}

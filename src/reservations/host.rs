@@ -1,0 +1,156 @@
+//! The only writer of BareMetalHosts.
+//!
+//! Every write carries the version of the host that was decided on, or a test of whose
+//! claim it is: a lease is no fence, and a cache lags, so a write that was overtaken fails
+//! (409, or 422 for a failed test) and is decided anew. Called by the controller.
+
+use std::{future::Future, time::Duration};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use metal3::BareMetalHost;
+use serde_json::{Value, json};
+
+use super::user_data;
+use crate::api::v1::{Image, Reservation};
+
+/// Writes hosts and the Secrets that go with them.
+#[derive(Clone, Debug)]
+pub struct HostWriter {
+    hosts: Api<BareMetalHost>,
+    secrets: Api<Secret>,
+}
+
+/// Why a write did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The API server said no, or couldn't be reached.
+    #[error(transparent)]
+    Kube(#[from] kube::Error),
+    /// The API server did not answer in time.
+    #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
+    Timeout,
+}
+
+impl HostWriter {
+    /// A writer for the hosts and Secrets of one namespace.
+    pub fn new(hosts: Api<BareMetalHost>, secrets: Api<Secret>) -> Self {
+        Self { hosts, secrets }
+    }
+
+    /// Makes the claim of a host ours, if nobody has touched the host since.
+    pub async fn claim(
+        &self,
+        host: &BareMetalHost,
+        reservation: &Reservation,
+    ) -> Result<(), ApiError> {
+        let consumer = json!({
+            "apiVersion": Reservation::api_version(&()),
+            "kind": Reservation::kind(&()),
+            "namespace": reservation.namespace(),
+            "name": reservation.name_any(),
+            "uid": reservation.uid(),
+        });
+        self.merge(host, &json!({"consumerRef": consumer})).await
+    }
+
+    /// Writes the user data, then puts image and power on a host.
+    pub async fn provision(
+        &self,
+        host: &BareMetalHost,
+        reservation: &Reservation,
+        image: &Image,
+    ) -> Result<(), ApiError> {
+        let secret = user_data::secret(reservation);
+        let apply = PatchParams::apply(FIELD_MANAGER).force();
+        let name = user_data::secret_name(reservation);
+        within_deadline(self.secrets.patch(&name, &apply, &Patch::Apply(&secret))).await?;
+        let spec = json!({
+            // Nulls, since a merge would keep the fields of an image that was there before.
+            "image": {
+                "url": image.url,
+                "checksum": image.checksum,
+                "checksumType": image.checksum_type,
+                "format": image.format,
+            },
+            "userData": {"name": name},
+            "online": true,
+        });
+        self.merge(host, &spec).await
+    }
+
+    /// Takes image, user data and power off a host. Network data stays: it is the admin's.
+    pub async fn clear(&self, host: &BareMetalHost) -> Result<(), ApiError> {
+        let mut spec = json!({"image": null, "customDeploy": null, "userData": null});
+        // The operator's own webhook refuses online=false where power-off is disabled.
+        if host.spec.disable_power_off != Some(true) {
+            spec["online"] = Value::Bool(false);
+        }
+        self.merge(host, &spec).await
+    }
+
+    /// Deletes the user data, then gives the claim back; `image` is what a free host of
+    /// this site carries.
+    pub async fn free(
+        &self,
+        host: &BareMetalHost,
+        reservation: &Reservation,
+        image: Option<&str>,
+    ) -> Result<(), ApiError> {
+        let secret = user_data::secret_name(reservation);
+        let params = DeleteParams::default();
+        let deleted = self.secrets.delete(&secret, &params);
+        match within_deadline(deleted).await {
+            Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 404 => {}
+            other => drop(other?),
+        }
+        let mut operations = vec![
+            json!({"op": "test", "path": "/spec/consumerRef/uid", "value": reservation.uid()}),
+            json!({"op": "remove", "path": "/spec/consumerRef"}),
+        ];
+        if let Some(url) = image {
+            operations.push(json!({"op": "add", "path": "/spec/image", "value": {"url": url}}));
+            operations.push(json!({"op": "add", "path": "/spec/online", "value": true}));
+        }
+        let patch: json_patch::Patch = serde_json::from_value(Value::Array(operations))
+            .expect("these are JSON patch operations (RFC 6902)");
+        let patch = Patch::Json::<()>(patch);
+        let params = PatchParams::default();
+        within_deadline(self.hosts.patch(host.name(), &params, &patch)).await?;
+        Ok(())
+    }
+
+    async fn merge(&self, host: &BareMetalHost, spec: &Value) -> Result<(), ApiError> {
+        let patch = json!({
+            "metadata": {"resourceVersion": host.resource_version()},
+            "spec": spec,
+        });
+        let params = PatchParams::default();
+        within_deadline(
+            self.hosts
+                .patch(host.name(), &params, &Patch::Merge(&patch)),
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// Every call to the API server has a deadline: kube sets none of its own.
+pub async fn within_deadline<T>(
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(DEADLINE, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(ApiError::Timeout),
+    }
+}
+
+/// The manager of the fields that we apply.
+pub const FIELD_MANAGER: &str = "reservation-controller";
+
+/// Longer than the API server's own 34 s for a write is never useful; a third of it is
+/// enough for a webhook or two on the way.
+const DEADLINE: Duration = Duration::from_secs(12);

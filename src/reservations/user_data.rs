@@ -1,0 +1,109 @@
+//! What a host learns at its first boot: a Secret with a cloud-init document.
+//!
+//! The document is built as data and then written, never pasted together as text, so that
+//! nothing in a key can become another line of it. It has no password and names no user of
+//! its own: the keys go to the image's default user.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{Resource, ResourceExt, api::ObjectMeta};
+use serde::Serialize;
+
+use crate::{api::v1::Reservation, ssh::PublicKey};
+
+/// The name of a reservation's Secret.
+pub fn secret_name(reservation: &Reservation) -> String {
+    format!("{}-userdata", reservation.name_any())
+}
+
+/// The Secret of a reservation. Owned by it, so that a lost one is collected.
+pub fn secret(reservation: &Reservation) -> Secret {
+    let document = document(reservation);
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(secret_name(reservation)),
+            namespace: reservation.namespace(),
+            owner_references: reservation.owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        data: Some(BTreeMap::from([(
+            "userData".to_owned(),
+            ByteString(document.into_bytes()),
+        )])),
+        type_: Some("Opaque".to_owned()),
+        ..Secret::default()
+    }
+}
+
+#[derive(Serialize)]
+struct CloudConfig<'a> {
+    ssh_pwauth: bool,
+    disable_root: bool,
+    ssh_authorized_keys: Vec<&'a str>,
+}
+
+fn document(reservation: &Reservation) -> String {
+    // The form is checked again: a Reservation made by hand never passed the event door.
+    let keys: Vec<_> = reservation
+        .authorized_keys()
+        .iter()
+        .filter_map(|key| PublicKey::parse(&key.key))
+        .collect();
+    let config = CloudConfig {
+        ssh_pwauth: false,
+        disable_root: true,
+        ssh_authorized_keys: keys.iter().map(PublicKey::as_str).collect(),
+    };
+    // JSON is YAML (YAML 1.2, section 1.3), with the one quoting that nothing escapes from.
+    let json = serde_json::to_string_pretty(&config).expect("strings and bools are JSON");
+    format!("#cloud-config\n{json}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::v1::{Access, AuthorizedKey};
+
+    fn with_keys(keys: &[&str]) -> Reservation {
+        let mut reservation = Reservation::default();
+        reservation.metadata.name = Some("portal-101".to_owned());
+        reservation.spec.access = Some(Access {
+            authorized_keys: keys
+                .iter()
+                .map(|key| AuthorizedKey {
+                    name: None,
+                    key: (*key).to_owned(),
+                })
+                .collect(),
+        });
+        reservation
+    }
+
+    fn keys_of(document: &str) -> Vec<String> {
+        assert!(document.starts_with("#cloud-config\n"));
+        #[derive(serde::Deserialize)]
+        struct Read {
+            ssh_authorized_keys: Vec<String>,
+        }
+        serde_saphyr::from_str::<Read>(document)
+            .unwrap()
+            .ssh_authorized_keys
+    }
+
+    #[test]
+    fn the_secret_holds_exactly_the_users_keys() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 mario: \"x\" # {y}";
+        let secret = secret(&with_keys(&[key]));
+        let document = String::from_utf8(secret.data.unwrap()["userData"].0.clone()).unwrap();
+        assert_eq!(keys_of(&document), [key]);
+        assert_eq!(secret.metadata.name.as_deref(), Some("portal-101-userdata"));
+    }
+
+    #[test]
+    fn a_key_that_is_not_one_never_reaches_the_host() {
+        let document = document(&with_keys(&["ssh-rsa AAAA\n- name: evil", "#cloud-config"]));
+        assert_eq!(keys_of(&document), Vec::<String>::new());
+        assert!(!document.contains("evil"));
+    }
+}

@@ -1,0 +1,55 @@
+//! The hooks: one list, from which routes, configurations and the CRD's conversion derive.
+//!
+//! Hooks decide from the review alone and call nobody, so that they answer while the API
+//! server is busy, and a review costs microseconds.
+
+pub mod host_defaults;
+pub mod host_guard;
+
+use kube::discovery::ApiResource;
+use kube_webhook::{
+    Conversion, FailurePolicy, Mutation, Registered, RegistrationError, Reinvocation, Validation,
+    Webhooks,
+};
+
+use self::{host_defaults::HostDefaults, host_guard::HostGuard};
+use crate::api::{GROUP, convert::ReservationConversion};
+
+/// Registers every hook of the program, for hosts of the kind `hosts`.
+pub fn register(hosts: &ApiResource, guard: HostGuard) -> Result<Registered, RegistrationError> {
+    // Fail closed, but only for hosts that somebody holds: everybody else's writes never
+    // depend on us (the API server doesn't even call).
+    let held = Validation::with_kind(hosts, guard)
+        .name("held")
+        .route("/validate/baremetalhost")
+        .failure_policy(FailurePolicy::Fail)
+        .timeout_seconds(5)
+        .match_condition("held", HELD)
+        .match_condition("not-deleting", NOT_DELETING);
+    let defaults = Mutation::with_kind(hosts, HostDefaults)
+        .name("defaults")
+        .route("/mutate/baremetalhost")
+        .failure_policy(FailurePolicy::Ignore)
+        .reinvocation(Reinvocation::IfNeeded)
+        .timeout_seconds(5)
+        .match_condition("has-image", HAS_IMAGE)
+        .match_condition("not-deleting", NOT_DELETING);
+    Webhooks::new("harbormaster")
+        .domain(GROUP)
+        .add_webhook(held)
+        .add_webhook(defaults)
+        .add_webhook(Conversion::new(ReservationConversion).annotation_prefix(GROUP))
+        .build()
+}
+
+/// Before or after the write, the host's consumer is a Reservation of ours; other projects
+/// have a kind of that name.
+const HELD: &str = "[object, oldObject].exists(o, o != null && has(o.spec) && \
+    has(o.spec.consumerRef) && has(o.spec.consumerRef.kind) && \
+    o.spec.consumerRef.kind == 'Reservation' && has(o.spec.consumerRef.apiVersion) && \
+    o.spec.consumerRef.apiVersion.startsWith('harbormaster.dev/'))";
+
+/// Finalizers must be removable without us. A DELETE has no object.
+const NOT_DELETING: &str = "object == null || !has(object.metadata.deletionTimestamp)";
+
+const HAS_IMAGE: &str = "object != null && has(object.spec) && has(object.spec.image)";
