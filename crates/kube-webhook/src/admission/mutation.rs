@@ -179,7 +179,11 @@ mutation_callbacks!((Delete,) => Delete MutateDelete delete);
 mutation_callbacks!((Create, Update) => Create MutateCreate create, Update MutateUpdate update);
 mutation_callbacks!((Create, Delete) => Create MutateCreate create, Delete MutateDelete delete);
 mutation_callbacks!((Update, Delete) => Update MutateUpdate update, Delete MutateDelete delete);
-mutation_callbacks!((Create, Update, Delete) => Create MutateCreate create, Update MutateUpdate update, Delete MutateDelete delete);
+mutation_callbacks!((Create, Update, Delete) =>
+    Create MutateCreate create,
+    Update MutateUpdate update,
+    Delete MutateDelete delete
+);
 
 async fn create<H, K>(
     hook: &H,

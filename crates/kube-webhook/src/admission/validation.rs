@@ -174,10 +174,23 @@ macro_rules! validation_callbacks {
 validation_callbacks!((Create,) => Create ValidateCreate create);
 validation_callbacks!((Update,) => Update ValidateUpdate update);
 validation_callbacks!((Delete,) => Delete ValidateDelete delete);
-validation_callbacks!((Create, Update) => Create ValidateCreate create, Update ValidateUpdate update);
-validation_callbacks!((Create, Delete) => Create ValidateCreate create, Delete ValidateDelete delete);
-validation_callbacks!((Update, Delete) => Update ValidateUpdate update, Delete ValidateDelete delete);
-validation_callbacks!((Create, Update, Delete) => Create ValidateCreate create, Update ValidateUpdate update, Delete ValidateDelete delete);
+validation_callbacks!((Create, Update) =>
+    Create ValidateCreate create,
+    Update ValidateUpdate update
+);
+validation_callbacks!((Create, Delete) =>
+    Create ValidateCreate create,
+    Delete ValidateDelete delete
+);
+validation_callbacks!((Update, Delete) =>
+    Update ValidateUpdate update,
+    Delete ValidateDelete delete
+);
+validation_callbacks!((Create, Update, Delete) =>
+    Create ValidateCreate create,
+    Update ValidateUpdate update,
+    Delete ValidateDelete delete
+);
 
 async fn create<H, K>(
     hook: &H,

@@ -37,7 +37,7 @@ pub(crate) fn answer(
         let head = Head::of(raw);
         if let Err(error) = convert_one(stars, raw, &head, desired, &mut converted) {
             let message =
-                format!("object {index}, {head}, can't be converted to {desired}: {error}");
+                format!("object {index} ({head}) can't be converted to {desired}: {error}");
             tracing::warn!(message, "conversion failed");
             return conversion_failure(version, &request.uid, &message);
         }
@@ -105,6 +105,9 @@ impl<'a> Head<'a> {
 
 impl std::fmt::Display for Head<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.kind.is_empty() {
+            return formatter.write_str("without a kind");
+        }
         let names = self.metadata.as_ref();
         let name = names.map_or("", |names| &names.name);
         let namespace = names.map_or("", |names| &names.namespace);

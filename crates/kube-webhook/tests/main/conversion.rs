@@ -175,7 +175,7 @@ async fn an_object_that_cannot_be_converted_is_named() {
     ];
     for (bad, expected) in cases {
         let message = failure(&router, "v3", &[good.clone(), bad]).await;
-        assert!(message.starts_with("object 1, "), "{message}");
+        assert!(message.starts_with("object 1 ("), "{message}");
         assert!(message.contains("conversionwebhook.dev/v3"), "{message}");
         assert!(message.contains(expected), "{message}");
     }
