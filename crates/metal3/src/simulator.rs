@@ -188,18 +188,21 @@ impl Simulator {
         };
         let resource = format!("{}.{}", self.resource.plural, self.resource.group);
         let namespace = self.namespace.clone();
-        match &error {
-            kube::Error::Api(status) if status.is_not_found() => Err(Error::NotServed {
-                resource,
-                source: Box::new(error),
-            }),
-            kube::Error::Api(status) if matches!(status.code, 401 | 403) => Err(Error::Forbidden {
+        // By code: an unknown kind is answered with a plain text, which has no reason.
+        let code = match &error {
+            kube::Error::Api(status) => status.code,
+            _ => 0,
+        };
+        let source = Box::new(error);
+        match code {
+            404 => Err(Error::NotServed { resource, source }),
+            401 | 403 => Err(Error::Forbidden {
                 resource,
                 namespace,
-                source: Box::new(error),
+                source,
             }),
             _ => {
-                warn!(%error, "hosts cannot be listed, trying again");
+                warn!(error = %source, "hosts cannot be listed, trying again");
                 Ok(())
             }
         }
