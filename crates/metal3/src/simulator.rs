@@ -64,7 +64,7 @@ use kube::api::ListParams;
 use kube::discovery::ApiResource;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use tracing::{info, warn};
 
 use self::pass::{Outcome, Worker};
@@ -155,9 +155,13 @@ impl Simulator {
         );
 
         let worker = Worker::new(&self, hosts.clone());
-        let mut events = watcher(hosts, watcher::Config::default())
-            .default_backoff()
-            .boxed();
+        let watch = || {
+            watcher(hosts.clone(), watcher::Config::default())
+                .default_backoff()
+                .boxed()
+        };
+        let mut events = watch();
+        let mut renewal = interval_at(Instant::now() + RENEWAL, RENEWAL);
         let mut queue = Queue::default();
         let mut passes = FuturesUnordered::new();
         loop {
@@ -175,6 +179,8 @@ impl Simulator {
                     Err(error) => warn!(%error, "watch of the hosts failed, trying again"),
                 },
                 Some(outcome) = passes.next() => queue.settle(outcome),
+                // A watch whose connection hangs is silent for ever.
+                _ = renewal.tick() => events = watch(),
                 () = sleep_until(next_due), if passes.len() < MOST_PASSES => {}
             }
         }
@@ -319,11 +325,9 @@ impl Queue {
         let now = Instant::now();
         entry.is_under_way = false;
         entry.situation = situation;
-        entry.due = if entry.is_touched {
-            Some(now)
-        } else {
-            again.and_then(|wait| now.checked_add(wait))
-        };
+        // Without a reason, too, now and then: a watch may have missed something.
+        let wait = again.map_or(IDLE, |wait| wait.min(IDLE));
+        entry.due = Some(if entry.is_touched { now } else { now + wait });
     }
 
     fn next_due(&self) -> Instant {
@@ -337,4 +341,7 @@ const MOST_PASSES: usize = 8;
 
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
+const RENEWAL: Duration = Duration::from_secs(5 * 60);
+
+/// As often as the operator looks at a host that rests.
 const IDLE: Duration = Duration::from_secs(60);
