@@ -18,7 +18,7 @@ mod server;
 pub use certs::{TlsError, TlsIdentity};
 pub use fault::{Fault, not_found, status_response};
 pub use register::{
-    Conversion, Entry, FailurePolicy, Mutation, Registered, RegistrationError, Reinvocation,
+    Conversion, Entry, FailurePolicy, MatchPolicy, Mutation, Registered, RegistrationError, Reinvocation,
     SideEffects, Target, Validation, Webhook, Webhooks,
 };
 pub use server::Server;

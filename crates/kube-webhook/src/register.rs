@@ -24,7 +24,7 @@ use k8s_openapi::{
 };
 
 pub use build::RegistrationError;
-pub use entry::{Entry, FailurePolicy, Reinvocation, SideEffects};
+pub use entry::{Entry, FailurePolicy, MatchPolicy, Reinvocation, SideEffects};
 pub use target::Target;
 pub use webhook::{Conversion, Mutation, Validation, Webhook};
 

@@ -30,7 +30,7 @@ pub(super) fn validating(
             client_config: target.admission(&hook.route),
             rules: Some(vec![rule(hook, entry)]),
             failure_policy: Some(entry.failure_policy.as_str().to_owned()),
-            match_policy: Some(MATCH_POLICY.to_owned()),
+            match_policy: Some(entry.match_policy.as_str().to_owned()),
             namespace_selector: entry.namespace_selector.clone(),
             object_selector: entry.object_selector.clone(),
             side_effects: entry.side_effects.as_str().to_owned(),
@@ -56,7 +56,7 @@ pub(super) fn mutating(
             client_config: target.admission(&hook.route),
             rules: Some(vec![rule(hook, entry)]),
             failure_policy: Some(entry.failure_policy.as_str().to_owned()),
-            match_policy: Some(MATCH_POLICY.to_owned()),
+            match_policy: Some(entry.match_policy.as_str().to_owned()),
             namespace_selector: entry.namespace_selector.clone(),
             object_selector: entry.object_selector.clone(),
             side_effects: entry.side_effects.as_str().to_owned(),
@@ -136,5 +136,3 @@ fn review_versions() -> Vec<String> {
     vec!["v1".to_owned(), "v1beta1".to_owned()]
 }
 
-/// The API server converts to the hook's version what users write in another one.
-const MATCH_POLICY: &str = "Equivalent";

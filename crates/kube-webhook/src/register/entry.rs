@@ -16,6 +16,7 @@ pub struct Entry {
     pub(super) name: Option<String>,
     pub(super) failure_policy: FailurePolicy,
     pub(super) timeout_seconds: u16,
+    pub(super) match_policy: MatchPolicy,
     pub(super) match_conditions: Vec<MatchCondition>,
     pub(super) namespace_selector: Option<LabelSelector>,
     pub(super) object_selector: Option<LabelSelector>,
@@ -38,6 +39,7 @@ impl Entry {
             name: None,
             failure_policy: FailurePolicy::Fail,
             timeout_seconds: 5,
+            match_policy: MatchPolicy::Equivalent,
             match_conditions: Vec::new(),
             namespace_selector: None,
             object_selector: None,
@@ -63,6 +65,13 @@ macro_rules! entry_setters {
             /// deadline follows from it.
             pub fn timeout_seconds(mut self, seconds: u16) -> Self {
                 self $(.$field)? .timeout_seconds = seconds;
+                self
+            }
+
+            /// Whether requests for another version of the kind are converted and sent, too: by
+            /// default [`MatchPolicy::Equivalent`](crate::MatchPolicy::Equivalent).
+            pub fn match_policy(mut self, policy: $crate::register::MatchPolicy) -> Self {
+                self $(.$field)? .match_policy = policy;
                 self
             }
 
@@ -148,6 +157,25 @@ impl FailurePolicy {
         match self {
             Self::Fail => "Fail",
             Self::Ignore => "Ignore",
+        }
+    }
+}
+
+/// Which requests match a webhook's rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchPolicy {
+    /// Those for any version of the kind, converted to the hook's version first. For a custom kind
+    /// that takes its conversion webhook.
+    Equivalent,
+    /// Those for the hook's version alone: another version is then a way around the hook.
+    Exact,
+}
+
+impl MatchPolicy {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Equivalent => "Equivalent",
+            Self::Exact => "Exact",
         }
     }
 }
