@@ -18,7 +18,7 @@ mod server;
 pub use certs::{TlsError, TlsIdentity};
 pub use fault::{Fault, not_found, status_response};
 pub use register::{
-    Conversion, Entry, FailurePolicy, MatchPolicy, Mutation, Registered, RegistrationError, Reinvocation,
-    SideEffects, Target, Validation, Webhook, Webhooks,
+    Conversion, Entry, FailurePolicy, MatchPolicy, Mutation, Rbac, RbacOptions, Registered,
+    RegistrationError, Reinvocation, Scope, SideEffects, Target, Validation, Webhook, Webhooks,
 };
 pub use server::Server;

@@ -8,6 +8,7 @@ mod build;
 mod configuration;
 mod entry;
 mod intake;
+mod rbac;
 mod route;
 mod served;
 mod target;
@@ -24,7 +25,8 @@ use k8s_openapi::{
 };
 
 pub use build::RegistrationError;
-pub use entry::{Entry, FailurePolicy, MatchPolicy, Reinvocation, SideEffects};
+pub use entry::{Entry, FailurePolicy, MatchPolicy, Reinvocation, Scope, SideEffects};
+pub use rbac::{Rbac, RbacOptions};
 pub use target::Target;
 pub use webhook::{Conversion, Mutation, Validation, Webhook};
 
@@ -137,6 +139,12 @@ struct Inner {
 }
 
 impl Registered {
+    /// The name of both configurations.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
     /// The routes: each hook's own, and `/validate`, `/mutate` and `/convert`, which choose by the
     /// kind that the review is about.
     ///
@@ -175,6 +183,13 @@ impl Registered {
             .iter()
             .find(|hook| hook.served.group == group && hook.served.plural == plural)
             .map(|hook| configuration::conversion(hook, target))
+    }
+
+    /// The rights that the program needs for its webhooks; `None` if it needs none, since being
+    /// called takes no rights.
+    #[must_use]
+    pub fn rbac(&self, options: &RbacOptions) -> Option<Rbac> {
+        rbac::derive(&self.inner, options)
     }
 
     /// Group and plural of every kind whose versions are converted here.

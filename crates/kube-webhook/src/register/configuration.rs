@@ -114,7 +114,7 @@ fn rule(hook: &AdmissionHook, entry: &Entry) -> RuleWithOperations {
                 .chain(subresources)
                 .collect(),
         ),
-        scope: None,
+        scope: entry.scope.map(|scope| scope.as_str().to_owned()),
     }
 }
 
@@ -135,4 +135,3 @@ fn named(name: &str) -> ObjectMeta {
 fn review_versions() -> Vec<String> {
     vec!["v1".to_owned(), "v1beta1".to_owned()]
 }
-

@@ -23,6 +23,7 @@ pub struct Entry {
     pub(super) side_effects: SideEffects,
     pub(super) operations: Option<Vec<Operation>>,
     pub(super) subresources: Vec<String>,
+    pub(super) scope: Option<Scope>,
 }
 
 impl Entry {
@@ -46,6 +47,7 @@ impl Entry {
             side_effects: SideEffects::None,
             operations: None,
             subresources: Vec::new(),
+            scope: None,
         }
     }
 }
@@ -72,6 +74,12 @@ macro_rules! entry_setters {
             /// default [`MatchPolicy::Equivalent`](crate::MatchPolicy::Equivalent).
             pub fn match_policy(mut self, policy: $crate::register::MatchPolicy) -> Self {
                 self $(.$field)? .match_policy = policy;
+                self
+            }
+
+            /// Only objects of this scope; without it, both. Of use where a hook serves any kind.
+            pub fn scope(mut self, scope: $crate::register::Scope) -> Self {
+                self $(.$field)? .scope = Some(scope);
                 self
             }
 
@@ -176,6 +184,24 @@ impl MatchPolicy {
         match self {
             Self::Equivalent => "Equivalent",
             Self::Exact => "Exact",
+        }
+    }
+}
+
+/// Where the objects of a webhook's rule live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Outside of namespaces; Namespaces themselves count as such.
+    Cluster,
+    /// In namespaces.
+    Namespaced,
+}
+
+impl Scope {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "Cluster",
+            Self::Namespaced => "Namespaced",
         }
     }
 }

@@ -22,8 +22,25 @@ impl Served {
         }
     }
 
+    /// Whatever kind there is. Its name stands in the webhook's name and the default route.
+    pub(crate) fn any() -> Self {
+        Self {
+            group: ANY.to_owned(),
+            version: ANY.to_owned(),
+            kind: "any".to_owned(),
+            plural: ANY.to_owned(),
+        }
+    }
+
+    pub(crate) fn is_any(&self) -> bool {
+        self.group == ANY
+    }
+
     pub(crate) fn is(&self, kind: &GroupVersionKind<'_>) -> bool {
-        self.group == kind.group() && self.version == kind.version() && self.kind == kind.kind()
+        self.is_any()
+            || self.group == kind.group()
+                && self.version == kind.version()
+                && self.kind == kind.kind()
     }
 
     pub(crate) fn api_version(&self) -> String {
@@ -34,3 +51,5 @@ impl Served {
         }
     }
 }
+
+const ANY: &str = "*";

@@ -2,11 +2,13 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     entry::{Entry, Reinvocation, entry_setters},
+    rbac,
     served::Served,
 };
 use crate::{
@@ -36,6 +38,7 @@ pub struct Validation<H, K> {
     route: Option<String>,
     entry: Entry,
     entries: Vec<Entry>,
+    needs: Vec<PolicyRule>,
     object: PhantomData<fn() -> K>,
 }
 
@@ -61,6 +64,28 @@ where
             route: None,
             entry: Entry::unnamed(),
             entries: Vec::new(),
+            needs: Vec::new(),
+            object: PhantomData,
+        }
+    }
+}
+
+impl<H, K> Validation<H, K>
+where
+    H: ValidationWebhook<K>,
+    H::Operations: ValidationCallbacks<H, K>,
+{
+    /// Registers `hook` for every kind there is, of which `K` is what it looks at: a
+    /// `kube::core::DynamicObject`, or a type with a few fields. Narrow it by selectors and match
+    /// conditions; without a [`domain`](super::Webhooks::domain) it has no name.
+    pub fn any_kind(hook: H) -> Self {
+        Self {
+            hook,
+            served: Served::any(),
+            route: None,
+            entry: Entry::unnamed(),
+            entries: Vec::new(),
+            needs: Vec::new(),
             object: PhantomData,
         }
     }
@@ -76,6 +101,23 @@ impl<H, K> Validation<H, K> {
     /// The route, instead of `/validate/KIND`. Its segments are DNS-1123 subdomains.
     pub fn route(mut self, route: impl Into<String>) -> Self {
         self.route = Some(route.into());
+        self
+    }
+
+    /// What the hook asks the API server for while it judges, so that
+    /// [`Registered::rbac`](super::Registered::rbac) grants it: here, to read objects of kind `R`.
+    pub fn reads<R>(mut self) -> Self
+    where
+        R: Resource,
+        R::DynamicType: Default,
+    {
+        self.needs.push(rbac::reading::<R>());
+        self
+    }
+
+    /// Like [`reads`](Self::reads), for whatever else the hook does with the API server.
+    pub fn needs(mut self, rule: PolicyRule) -> Self {
+        self.needs.push(rule);
         self
     }
 
@@ -98,6 +140,7 @@ where
             hook,
             served,
             route,
+            needs,
             entry,
             entries,
             object: _,
@@ -107,6 +150,7 @@ where
             served,
             operations: H::Operations::OPERATIONS,
             settings: Settings { entry, entries },
+            needs,
             reinvocation: Reinvocation::Never,
             handler: Arc::new(ValidationHandler::<H, K>::new(hook)),
         }))
@@ -122,6 +166,7 @@ pub struct Mutation<H, K> {
     reinvocation: Reinvocation,
     entry: Entry,
     entries: Vec<Entry>,
+    needs: Vec<PolicyRule>,
     object: PhantomData<fn() -> K>,
 }
 
@@ -148,6 +193,29 @@ where
             reinvocation: Reinvocation::Never,
             entry: Entry::unnamed(),
             entries: Vec::new(),
+            needs: Vec::new(),
+            object: PhantomData,
+        }
+    }
+}
+
+impl<H, K> Mutation<H, K>
+where
+    H: MutationWebhook<K>,
+    H::Operations: MutationCallbacks<H, K>,
+{
+    /// Registers `hook` for every kind there is, of which `K` is what it looks at: a
+    /// `kube::core::DynamicObject`, or a type with a few fields. Narrow it by selectors and match
+    /// conditions; without a [`domain`](super::Webhooks::domain) it has no name.
+    pub fn any_kind(hook: H) -> Self {
+        Self {
+            hook,
+            served: Served::any(),
+            route: None,
+            reinvocation: Reinvocation::Never,
+            entry: Entry::unnamed(),
+            entries: Vec::new(),
+            needs: Vec::new(),
             object: PhantomData,
         }
     }
@@ -173,6 +241,23 @@ impl<H, K> Mutation<H, K> {
         self
     }
 
+    /// What the hook asks the API server for while it judges, so that
+    /// [`Registered::rbac`](super::Registered::rbac) grants it: here, to read objects of kind `R`.
+    pub fn reads<R>(mut self) -> Self
+    where
+        R: Resource,
+        R::DynamicType: Default,
+    {
+        self.needs.push(rbac::reading::<R>());
+        self
+    }
+
+    /// Like [`reads`](Self::reads), for whatever else the hook does with the API server.
+    pub fn needs(mut self, rule: PolicyRule) -> Self {
+        self.needs.push(rule);
+        self
+    }
+
     /// One of several webhooks that call this hook; the settings made here directly are then not
     /// used, and making any is refused.
     pub fn entry(mut self, entry: Entry) -> Self {
@@ -192,6 +277,7 @@ where
             hook,
             served,
             route,
+            needs,
             reinvocation,
             entry,
             entries,
@@ -202,6 +288,7 @@ where
             served,
             operations: H::Operations::OPERATIONS,
             settings: Settings { entry, entries },
+            needs,
             reinvocation,
             handler: Arc::new(MutationHandler::<H, K>::new(hook)),
         }))
@@ -294,6 +381,7 @@ pub(super) struct AdmissionHook {
     pub(super) served: Served,
     pub(super) operations: &'static [Operation],
     pub(super) settings: Settings,
+    pub(super) needs: Vec<PolicyRule>,
     pub(super) reinvocation: Reinvocation,
     pub(super) handler: Arc<dyn AdmissionHandler>,
 }
