@@ -25,15 +25,15 @@ use crate::events::signature::{SIGNATURE_HEADER, sign};
 #[derive(Args, Debug)]
 pub(super) struct SendEvent {
     /// Where to post it
-    #[arg(long, default_value = "https://localhost:5001/webhook")]
+    #[arg(long, env = "HARBORMASTER_URL", default_value = "https://localhost:5001/webhook")]
     url: String,
 
     /// The CA that the receiver's certificate comes from, PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "HARBORMASTER_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
 
     /// A file with the secret to sign with; without it, the event is not signed
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "HARBORMASTER_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
 
     /// The event's type: EVENT_START, EVENT_END, or any other

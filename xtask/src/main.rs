@@ -1,1 +1,52 @@
-fn main() {}
+//! The project's own tasks: `cargo demo`, and what CI runs.
+
+mod ci;
+mod demo;
+mod layers;
+mod manifests;
+mod story;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::tool;
+
+/// The project's own tasks
+#[derive(Parser)]
+#[command(name = "xtask")]
+enum Task {
+    /// Format, lints, tests, docs and demo: what has to pass
+    Ci(ci::Ci),
+    /// Show the main job on a real etcd and kube-apiserver
+    Demo(demo::Demo),
+    #[command(flatten)]
+    Check(Check),
+}
+
+#[derive(Subcommand)]
+enum Check {
+    /// Check that every module imports only what stands above it
+    Layers,
+    /// Write manifests/ as the program generates it
+    Manifests {
+        /// Only say whether they are as generated
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Task::parse() {
+        Task::Ci(ci) => ci.run(),
+        Task::Demo(demo) => demo.run(),
+        Task::Check(Check::Layers) => layers::check(),
+        Task::Check(Check::Manifests { check }) => manifests::run(check),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tool::say(&format!("\nFAILED: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

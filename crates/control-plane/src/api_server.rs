@@ -19,9 +19,8 @@ use tokio::sync::Mutex;
 use crate::assets::{Assets, Tool};
 use crate::audit;
 use crate::authority::{self, Authority};
-use crate::daemon::{Daemon, Folder, Wait};
+use crate::daemon::{Daemon, Folder, Wait, flag};
 use crate::error::Error;
-use crate::etcd::flag;
 use crate::supervisor::Lifeline;
 
 /// What a user can choose about an API server.

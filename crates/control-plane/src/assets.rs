@@ -157,6 +157,10 @@ pub enum AssetsError {
         /// The version, or what `go` says instead.
         found: String,
     },
+
+    /// `/bin/sh`, which supervises the build, could not be started.
+    #[error("cannot start /bin/sh, under which Go builds the control plane")]
+    Shell(#[source] io::Error),
 }
 
 /// Where binaries may come from: the environment, read once.

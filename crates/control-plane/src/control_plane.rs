@@ -17,13 +17,14 @@ use crate::audit::{self, AuditLog};
 use crate::authority::Authority;
 use crate::daemon::{Daemon, Folder};
 use crate::error::Error;
+use crate::supervisor::Lifeline;
 
 /// A running etcd and kube-apiserver, gone when this value is dropped or the
 /// process ends, however it ends.
 #[derive(Debug)]
 pub struct ControlPlane {
     parts: Parts,
-    kubeconfigs: AtomicU32,
+    files: AtomicU32,
 }
 
 /// What a control plane consists of.
@@ -44,7 +45,7 @@ impl ControlPlane {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             parts,
-            kubeconfigs: AtomicU32::new(0),
+            files: AtomicU32::new(0),
         }
     }
 
@@ -99,7 +100,7 @@ impl ControlPlane {
     /// When no certificate can be made or the file not be written.
     pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<PathBuf, Error> {
         let identity = self.parts.authority.user(user, groups)?;
-        let number = self.kubeconfigs.fetch_add(1, Ordering::Relaxed);
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
         let path = self
             .parts
             .folder
@@ -137,6 +138,17 @@ impl ControlPlane {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.parts.folder.path()
+    }
+
+    /// Where a program that runs beside us logs; each has a log of its own.
+    pub(crate) fn log_of(&self, name: &str) -> PathBuf {
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        self.folder().join(format!("{name}-{number}.log"))
+    }
+
+    /// What a program that runs beside us is outlived by.
+    pub(crate) fn lifeline(&self) -> &Lifeline {
+        self.parts.etcd.lifeline()
     }
 
     /// What the API server did, by its own account.

@@ -10,9 +10,8 @@ use kube::{Api, Client};
 
 use crate::api_server::{CA, TOKEN_KEY};
 use crate::assets::{Assets, Tool};
-use crate::daemon::{Daemon, Folder, Wait};
+use crate::daemon::{Daemon, Folder, Wait, flag};
 use crate::error::Error;
-use crate::etcd::flag;
 use crate::supervisor::Lifeline;
 
 /// Starts the controllers and waits until one of them has done its work.

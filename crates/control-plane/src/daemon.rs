@@ -9,6 +9,7 @@
 //! [`controller_manager`](crate::controller_manager).
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ impl Daemon {
     }
 
     /// Returns when the daemon has ended, with the end of its log.
-    async fn exited(&self) -> Error {
+    pub(crate) async fn exited(&self) -> Error {
         let status = self.supervisor.exited().await;
         Error::Exited {
             daemon: self.name,
@@ -94,17 +95,27 @@ impl Daemon {
     }
 
     /// The last lines of the daemon's log.
-    fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(TAIL)..].join("\n")
     }
 
+    /// Where all goes that the daemon prints.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Stops the daemon: SIGTERM, and SIGKILL when that does not help.
     pub(crate) async fn stop(self) -> Result<(), Error> {
         self.supervisor.stop(self.name).await
     }
+}
+
+/// A flag of a command line, with its value.
+pub(crate) fn flag(name: &str, value: impl Display) -> OsString {
+    format!("--{name}={value}").into()
 }
 
 /// How long a start may take, and until when that is.

@@ -15,7 +15,7 @@ use crate::assets::AssetsError;
 #[non_exhaustive]
 pub enum Error {
     /// The binaries are neither there nor can they be built.
-    #[error("no control plane binaries")]
+    #[error(transparent)]
     Assets(#[from] AssetsError),
 
     /// The API server refused a request, or could not be reached.

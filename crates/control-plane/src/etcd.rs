@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use tokio::net::TcpStream;
 
 use crate::assets::{Assets, Tool};
-use crate::daemon::{Daemon, Folder, Wait};
+use crate::daemon::{Daemon, Folder, Wait, flag};
 use crate::error::Error;
 use crate::ports;
 
@@ -40,21 +40,8 @@ pub(crate) async fn start(
     Ok((daemon, url))
 }
 
-/// A command-line flag with its value.
-pub(crate) fn flag(name: &str, value: impl std::fmt::Display) -> std::ffi::OsString {
-    format!("--{name}={value}").into()
-}
-
 /// The client port opens when there is a leader to serve.
 async fn accepts(port: u16) -> bool {
     let address = (Ipv4Addr::LOCALHOST, port);
     TcpStream::connect(address).await.is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_flag_and_its_value_are_one_argument() {
-        assert_eq!(super::flag("data-dir", "a b"), "--data-dir=a b");
-    }
 }

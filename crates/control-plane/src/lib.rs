@@ -40,6 +40,7 @@ mod controller_manager;
 mod control_plane;
 
 mod builder;
+mod process;
 mod service;
 
 pub use assets::{Assets, AssetsError, Tool};
@@ -48,4 +49,5 @@ pub use builder::Builder;
 pub use control_plane::ControlPlane;
 pub use error::Error;
 pub use network::{Network, NetworkError, in_network_namespace};
+pub use process::Process;
 pub use service::ServiceEndpoints;

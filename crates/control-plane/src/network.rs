@@ -213,6 +213,10 @@ fn run_again(caller: &Caller<'_>) -> Result<(), NetworkError> {
 
 /// Prints what the second run prints, by a macro, so that libtest takes it for the
 /// output of this test. Tells whether the second run came to the body.
+#[expect(
+    clippy::print_stdout,
+    reason = "what libtest takes for output of the test"
+)]
 fn pass_output_on(output: impl Read) -> io::Result<bool> {
     let mut entered = false;
     for line in BufReader::new(output).split(b'\n') {
@@ -227,6 +231,10 @@ fn pass_output_on(output: impl Read) -> io::Result<bool> {
 }
 
 /// As [`pass_output_on`], but for the progress of a build: whoever waits is to see it.
+#[expect(
+    clippy::print_stderr,
+    reason = "what libtest takes for output of the test"
+)]
 fn pass_errors_on(output: impl Read) -> io::Result<()> {
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;

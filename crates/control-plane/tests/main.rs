@@ -2,8 +2,9 @@
 #![cfg(unix)]
 #![allow(
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "the helpers of tests, too, say what they expect by unwrapping it"
+    reason = "the helpers of tests, too, unwrap what they expect, and a child process tells its parent"
 )]
 
 #[path = "main/end.rs"]

@@ -13,7 +13,7 @@ use metal3::BareMetalHost;
 use super::{
     Action, Holder, Pass, conditions,
     conditions::{HOST_CLAIMED, RELEASED},
-    on::state,
+    on::{has_seen_spec, state},
     timing,
 };
 use crate::{
@@ -140,13 +140,14 @@ impl Pass<'_> {
         let powered_off = baseline.powered_on == Some(true) && powered_on == Some(false);
         // An operator that was told not to look has not looked, however long we wait.
         let looked_at = !host.is_paused() && !host.is_detached();
+        let seen = looked_at && has_seen_spec(host);
         let waited = looked_at
             && self
                 .status
                 .release_time
                 .as_ref()
                 .is_some_and(|since| timing::later(since.0, EVIDENCE_WAIT) <= self.now);
-        deprovisioned || powered_off || waited
+        deprovisioned || powered_off || seen || waited
     }
 
     fn finish(&mut self, reason: &str, message: &str) -> Action {

@@ -188,9 +188,12 @@ impl Pass<'_> {
 
     /// The host has our image: is it on the disk, and did *our* asking put it there?
     fn watch(&mut self, host: &BareMetalHost, image: &Image) -> Action {
+        // History stamps are whole seconds, so two provisionings may bear the same one; an
+        // operator that says which generation it has seen (0.13 on) settles it.
         let baseline = self.status.baseline.as_ref();
-        let fresh = provision_end(host).is_some()
+        let another = provision_end(host).is_some()
             && provision_end(host) != baseline.and_then(|baseline| baseline.provision_end.clone());
+        let fresh = another || has_seen_spec(host);
         let done = *host.state() == ProvisioningState::Provisioned
             && host.deployed_image_url() == Some(&image.url)
             && fresh;
@@ -293,6 +296,12 @@ fn not_reservable(host: &BareMetalHost) -> Option<&'static str> {
 
 fn provision_end(host: &BareMetalHost) -> Option<Time> {
     host.last_provision()?.end.clone()
+}
+
+/// Whether the operator says that it has acted on the spec as it is now.
+pub(super) fn has_seen_spec(host: &BareMetalHost) -> bool {
+    let seen = host.observed_generation();
+    seen.is_some() && seen >= host.metadata.generation
 }
 
 pub(super) fn state(host: &BareMetalHost) -> &str {

@@ -275,6 +275,35 @@ fn the_previous_tenants_provisioned_is_not_ours() {
 }
 
 #[test]
+fn an_operator_that_says_what_it_has_seen_settles_what_stamps_cannot() {
+    let seen = |world: &mut World, generation: i64| {
+        world.host["metadata"]["generation"] = json!(7);
+        world.host["status"]["conditions"] = json!([
+            {"type": "Provisioned", "status": "True", "observedGeneration": generation},
+        ]);
+    };
+    // Two provisionings within one second bear the same stamp.
+    let mut world = World::booked();
+    world.host["status"]["operationHistory"]["provision"] = json!({"start": START, "end": START});
+    world.settle();
+    world.operator_provisions(START);
+    seen(&mut world, 6);
+    world.settle();
+    assert_eq!(world.phase(), Some(Phase::Provisioning));
+    seen(&mut world, 7);
+    world.settle();
+    assert_eq!(world.phase(), Some(Phase::Active));
+    // An image that was taken off before the operator looked leaves no trace in the history.
+    let mut world = World::booked();
+    world.settle();
+    world.want(DesiredState::Released);
+    seen(&mut world, 6);
+    assert_eq!(world.settle(), [Action::Clear]);
+    seen(&mut world, 7);
+    assert_eq!(world.settle(), [Action::Free { image: None }]);
+}
+
+#[test]
 fn a_late_end_never_touches_the_next_tenant() {
     let mut world = World::active();
     world.host["spec"]["consumerRef"]["uid"] = json!("uid-102");

@@ -111,7 +111,7 @@ impl Step {
         in_module(&mut script, module);
         // What it leaves when it is stopped goes with what is left of the build.
         script.env("GOTMPDIR", &partial);
-        let (_lifeline, words) = supervisor::start(script, None).map_err(file_error(&log))?;
+        let (_lifeline, words) = supervisor::start(script, None).map_err(AssetsError::Shell)?;
         if words.last() != Some(Word::Exited(0)) {
             let output = fs::read_to_string(&log).map_err(file_error(&log))?;
             let lines: Vec<&str> = output.lines().collect();

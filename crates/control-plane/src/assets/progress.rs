@@ -52,6 +52,7 @@ impl Drop for Progress {
 }
 
 /// Writes a line that no test runner captures.
+#[expect(clippy::print_stderr, reason = "for our own tests alone")]
 pub(super) fn say(line: &str) {
     if cfg!(test) {
         // The builds of our own tests are not real, and none of a user's business.

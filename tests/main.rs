@@ -1,0 +1,28 @@
+//! The program, through its own doors, on a real etcd and kube-apiserver.
+//!
+//! One binary, so that it links once and its tests share one control plane.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests say what they expect by unwrapping it; clippy spares only the test functions"
+)]
+
+#[path = "main/captured.rs"]
+mod captured;
+#[path = "main/cli.rs"]
+mod cli;
+#[path = "main/door.rs"]
+mod door;
+#[path = "main/hooks.rs"]
+mod hooks;
+#[path = "main/hosts.rs"]
+mod hosts;
+#[path = "main/manifests.rs"]
+mod manifests;
+#[path = "main/operator.rs"]
+mod operator;
+#[path = "main/service_mode.rs"]
+mod service_mode;
+#[path = "main/stage.rs"]
+mod stage;

@@ -1,0 +1,222 @@
+//! The requests captured from the real sender, byte for byte, and the signed vectors: posted
+//! to the event door on the real API server, at the time at which each was sent.
+
+use std::fs;
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Request},
+};
+use harbormaster::{
+    api::v1::{DesiredState, Reservation},
+    clock::Clock,
+    events::{
+        intake::{Door, routes},
+        intent::Filters,
+        record::Recorder,
+        signature::Secrets,
+    },
+};
+use http_body_util::BodyExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, ResourceExt, api::PostParams};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::stage::{fixture, shared};
+
+const SECRET: &str = "c2VjcmV0LWtleS0zMi1ieXRlcy1sb25nLWV4YW1wbGU=";
+const PORTAL_SECRET: &str = "JhHPPQkgS0EA+GmIMFRbF6fjJJgfjQYW1uYzdFnbkcs=";
+
+/// An event door with an empty namespace behind it, and a clock that stands still.
+struct Doorway {
+    reservations: Api<Reservation>,
+}
+
+impl Doorway {
+    async fn open(namespace: &str) -> Self {
+        let client = shared().control_plane().client();
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
+        namespaces.create(&PostParams::default(), &object).await.unwrap();
+        Self {
+            reservations: Api::namespaced(client, namespace),
+        }
+    }
+
+    async fn deliver(&self, secret: &str, at: &str, request: Request<Body>) -> (u16, Value) {
+        let door = Door {
+            secrets: Secrets::from_text(secret),
+            filters: Filters::default(),
+            recorder: Recorder::new(self.reservations.clone(), "portal".to_owned()),
+            clock: Clock::fixed(at.parse().unwrap()),
+        };
+        let answer = routes(door).oneshot(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    async fn only(&self) -> Reservation {
+        let mut all = self.reservations.list(&Default::default()).await.unwrap().items;
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.remove(0)
+    }
+
+    async fn is_empty(&self) -> bool {
+        self.reservations.list(&Default::default()).await.unwrap().items.is_empty()
+    }
+}
+
+/// A captured request: its head and body as they were, and when it was sent.
+fn captured(name: &str) -> (Request<Body>, String) {
+    let head = fs::read_to_string(fixture(&format!("{name}.headers"))).unwrap();
+    let body = fs::read(fixture(&format!("{name}.body"))).unwrap();
+    let mut request = Request::post("/webhook");
+    for line in head.lines().skip(1).filter(|line| !line.is_empty()) {
+        let (field, value) = line.split_once(": ").unwrap();
+        let field: HeaderName = field.parse().unwrap();
+        request = request.header(field, HeaderValue::from_str(value).unwrap());
+    }
+    let json: Value = serde_json::from_slice(&body).unwrap();
+    let timestamp = json["timestamp"].as_str().unwrap().to_owned();
+    (request.body(Body::from(body)).unwrap(), timestamp)
+}
+
+fn vector(body: &'static str, signature: &str) -> Request<Body> {
+    Request::post("/webhook")
+        .header("x-webhook-signature", signature)
+        .body(Body::from(body))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn every_flat_start_of_the_real_sender_becomes_a_reservation() {
+    for name in ["F0-start-full", "F1-start-full", "F2-start-full", "F2-start-keycloak"] {
+        let doorway = Doorway::open(&format!("captured-{}", name.to_lowercase())).await;
+        let (request, at) = captured(name);
+        let (status, body) = doorway.deliver(SECRET, &at, request).await;
+        assert_eq!(status, 200, "{name}: {body}");
+        assert_eq!(body["message"], "Provisioning initiated for restart-srv01", "{name}");
+
+        let reservation = doorway.only().await;
+        assert_eq!(reservation.name_any(), "portal-101");
+        assert_eq!(reservation.desired_state(), DesiredState::Active);
+        assert_eq!(reservation.authorized_keys().len(), 1);
+        let source = reservation.spec.source.unwrap();
+        assert_eq!(source.title.as_deref(), Some("Prenotazione è 😀"));
+        assert_eq!(source.description.as_deref(), Some("Esercitazione \"reti\" n. 1 \\ prova"));
+        assert_eq!(source.webhook_id, name.starts_with("F2").then_some(7));
+        let requester = reservation.spec.requester.unwrap();
+        let is_known = name.ends_with("keycloak");
+        assert_eq!(requester.username.is_some(), is_known);
+        let os = reservation.spec.parameters.map(|parameters| parameters["os"].clone());
+        assert_eq!(os, (!name.starts_with("F0")).then(|| json!("noble")));
+    }
+}
+
+#[tokio::test]
+async fn every_flat_end_of_the_real_sender_ends_its_reservation() {
+    for (start, end, id) in [
+        ("F0-start-full", "F0-end-full", "101"),
+        ("F2-start-full", "F2-end-full", "101"),
+        ("F2-start-keycloak", "F2-end-keycloak", "101"),
+        ("F2-start-nokey", "F2-end-nokey", "102"),
+    ] {
+        let doorway = Doorway::open(&format!("captured-{}", end.to_lowercase())).await;
+        for name in [start, end] {
+            let (request, at) = captured(name);
+            let (status, body) = doorway.deliver(SECRET, &at, request).await;
+            assert_eq!((status, &body["status"]), (200, &json!("success")), "{name}: {body}");
+        }
+        let reservation = doorway.only().await;
+        assert_eq!(reservation.name_any(), format!("portal-{id}"));
+        assert_eq!(reservation.desired_state(), DesiredState::Released);
+    }
+}
+
+#[tokio::test]
+async fn the_real_senders_unsigned_request_is_taken_only_where_nothing_is_checked() {
+    let doorway = Doorway::open("captured-unsigned").await;
+    let (request, at) = captured("F2-start-unsigned");
+    let (status, _) = doorway.deliver(SECRET, &at, request).await;
+    assert_eq!(status, 401);
+    assert!(doorway.is_empty().await);
+    let (request, at) = captured("F2-start-unsigned");
+    let (status, _) = doorway.deliver("", &at, request).await;
+    assert_eq!(status, 200);
+    assert_eq!(doorway.only().await.name_any(), "portal-102");
+}
+
+#[tokio::test]
+async fn the_portals_other_events_hold_their_signature_and_are_ignored() {
+    let doorway = Doorway::open("captured-portal").await;
+    for name in [
+        "T-test",
+        "W-event-created",
+        "W-event-updated",
+        "W-event-deleted",
+        "W-resource-updated",
+    ] {
+        let (request, at) = captured(name);
+        let (status, body) = doorway.deliver(PORTAL_SECRET, &at, request).await;
+        assert_eq!((status, &body["status"]), (200, &json!("ignored")), "{name}: {body}");
+    }
+    assert!(doorway.is_empty().await);
+}
+
+#[tokio::test]
+async fn the_older_batches_are_told_apart_and_refused_by_name() {
+    let doorway = Doorway::open("captured-batch").await;
+    for name in ["B1-start-full", "B3-start-full", "B3-end-full", "B4-start-keycloak"] {
+        let (request, at) = captured(name);
+        let (status, body) = doorway.deliver(SECRET, &at, request).await;
+        assert_eq!(status, 422, "{name}");
+        assert_eq!(body["detail"], "events: the batch shape is not taken", "{name}");
+    }
+    assert!(doorway.is_empty().await);
+}
+
+#[tokio::test]
+async fn the_signed_vectors_end_as_they_should() {
+    let doorway = Doorway::open("vectors").await;
+    let now = "2025-07-03T15:16:00Z";
+    for (vector, at, message) in [
+        (vector(M1, M1_MAC), now, "Provisioning initiated for restart-srv01"),
+        (vector(M2, M2_MAC), now, "Deprovisioning initiated for restart-srv01"),
+        (vector(FL, FL_MAC), now, "Provisioning initiated for restart-srv01"),
+        (vector(FL, FL_MAC), now, "Already handled for restart-srv01"),
+        (vector(FE, FE_MAC), "2025-07-03T17:20:31Z", "Deprovisioning initiated for restart-srv01"),
+        (vector(T1, T1_MAC), now, "Event type 'ALL' not handled"),
+    ] {
+        let (status, body) = doorway.deliver(SECRET, at, vector).await;
+        assert_eq!((status, &body["message"]), (200, &json!(message)));
+    }
+    let minimal = doorway.reservations.get("host-restart-srv01").await.unwrap();
+    assert_eq!(minimal.desired_state(), DesiredState::Released);
+    assert_eq!(minimal.spec.window.end, None);
+    let flat = doorway.reservations.get("portal-101").await.unwrap();
+    assert_eq!(flat.desired_state(), DesiredState::Released);
+    let window = flat.spec.window;
+    assert_eq!(window.start.unwrap().0.to_string(), "2025-07-03T15:20:00Z");
+    assert_eq!(window.end.unwrap().0.to_string(), "2025-07-03T17:20:00Z");
+}
+
+#[tokio::test]
+async fn a_start_that_comes_after_its_end_is_not_recorded() {
+    let doorway = Doorway::open("vectors-late").await;
+    let (status, body) = doorway.deliver(SECRET, "2025-07-03T17:20:00Z", vector(FL, FL_MAC)).await;
+    assert_eq!((status, &body["status"]), (200, &json!("ignored")));
+    assert!(doorway.is_empty().await);
+}
+
+const M1: &str = r#"{"eventType":"EVENT_START","resourceName":"restart-srv01"}"#;
+const M1_MAC: &str = "78cYUV2I07TaYMxuNBMOHM4TpcKmTqCPSjGEQzseIIw=";
+const M2: &str = r#"{"eventType":"EVENT_END","resourceName":"restart-srv01"}"#;
+const M2_MAC: &str = "q5xzAorxlIBi/pk5zGp6Wuvy32no3pJVM51Mc+dFD3A=";
+const FL: &str = r#"{"eventType":"EVENT_START","timestamp":"2025-07-03T15:16:00.123456789Z","eventId":"101","webhookId":7,"userId":"6f1c2f0e-0000-4000-8000-000000000001","username":"mario.rossi","email":"mario.rossi@example.com","sshPublicKey":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLEKEYEXAMPLEKEYEXAMPLEKEYEXAMPLEKEY01 mario","eventTitle":"Test A","eventStart":"2025-07-03T15:20:00Z","eventEnd":"2025-07-03T17:20:00Z","customParameters":"{\"os\":\"noble\"}","resourceId":1,"resourceName":"restart-srv01","resourceType":"Server","resourceSpecs":"16 cores, 64GB","resourceLocation":"Rack 1","siteId":"site-1","siteName":"Torino"}"#;
+const FL_MAC: &str = "AW2xG1jfQz/rs3jDndZ7LRVKiCtOGc4dZVW7fqSXJmg=";
+const FE: &str = r#"{"eventType":"EVENT_END","timestamp":"2025-07-03T17:20:31.5Z","eventId":"101","webhookId":7,"userId":"6f1c2f0e-0000-4000-8000-000000000001","username":"mario.rossi","email":"mario.rossi@example.com","sshPublicKey":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLEKEYEXAMPLEKEYEXAMPLEKEYEXAMPLEKEY01 mario","eventTitle":"Test A","eventStart":"2025-07-03T15:20:00Z","eventEnd":"2025-07-03T17:20:00Z","customParameters":"{\"os\":\"noble\"}","resourceId":1,"resourceName":"restart-srv01","resourceType":"Server","resourceSpecs":"16 cores, 64GB","resourceLocation":"Rack 1","siteId":"site-1","siteName":"Torino"}"#;
+const FE_MAC: &str = "tanptIvxajLiZ1swTn1IoNQnilKiRqnFA2GS3RqdC2I=";
+const T1: &str = r#"{"eventType":"ALL","timestamp":"2025-07-03T15:00:00.000000001Z","webhookId":"7","data":{"message":"This is a test event","timestamp":"2025-07-03T15:00:00Z","webhookId":7}}"#;
+const T1_MAC: &str = "jgg3mmYE0G0wulbUSoEiv6vqMPkKtgTqUU2zE8fAAy8=";

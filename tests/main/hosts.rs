@@ -1,0 +1,223 @@
+//! From an event to a host and back, step by step, by the running program.
+
+use harbormaster::api::v1::{DesiredState, Phase, Reservation};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use metal3::BareMetalHost;
+use serde_json::json;
+
+use crate::stage::{
+    KEY, flat, host_until, hosts, named, namespaced, new_host, post_signed, reservation_until,
+    reservations, shared,
+};
+
+#[tokio::test]
+async fn a_start_images_the_host_for_its_user_and_an_end_wipes_it() {
+    let stage = shared();
+    new_host(stage, "story").await;
+
+    let answer = post_signed(stage, &flat("EVENT_START", "201", "story")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.body,
+        json!({"status": "success", "message": "Provisioning initiated for story"})
+    );
+
+    let active = reservation_until(stage, "portal-201", "to be active", is(Phase::Active)).await;
+    let requester = active.spec.requester.unwrap();
+    assert_eq!(requester.username.as_deref(), Some("mario.rossi"));
+    assert_eq!(active.spec.parameters.unwrap()["os"], "noble");
+
+    let host = hosts(stage).get("story").await.unwrap();
+    let consumer = host.consumer().unwrap();
+    assert_eq!(consumer.api_version.as_deref(), Some("harbormaster.dev/v1"));
+    assert_eq!(consumer.kind.as_deref(), Some("Reservation"));
+    assert_eq!(consumer.name.as_deref(), Some("portal-201"));
+    assert_eq!(consumer.uid, active.metadata.uid);
+    assert_eq!(host.wanted_image_url(), Some("https://images.example.com/noble.qcow2"));
+    assert_eq!(host.spec.online, Some(true));
+    // The mutating hook's work: we write no type.
+    let image = host.spec.image.as_ref().unwrap();
+    assert_eq!(image.checksum_type.as_deref(), Some("auto"));
+
+    let secrets: Api<Secret> = namespaced(stage);
+    let user_data = host.spec.user_data.as_ref().unwrap().name.clone().unwrap();
+    let secret = secrets.get(&user_data).await.unwrap();
+    let document = String::from_utf8(secret.data.unwrap()["userData"].0.clone()).unwrap();
+    assert!(document.starts_with("#cloud-config\n") && document.contains(KEY));
+
+    let answer = post_signed(stage, &flat("EVENT_END", "201", "story")).await;
+    assert_eq!(answer.body["message"], "Deprovisioning initiated for story");
+    reservation_until(stage, "portal-201", "to be released", is(Phase::Released)).await;
+    let host = hosts(stage).get("story").await.unwrap();
+    assert!(host.is_available());
+    assert_eq!(host.wanted_image_url(), None);
+    assert_eq!(host.deployed_image_url(), None);
+    assert_eq!(host.consumer(), None);
+    assert_eq!(host.spec.online, Some(false));
+    assert_eq!(host.spec.user_data, None);
+    assert!(host.last_deprovision().is_some());
+    assert!(secrets.get_opt(&user_data).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_earlier_receivers_own_example_sets_and_clears_the_image() {
+    let stage = shared();
+    new_host(stage, "seed").await;
+    let event = |event_type: &str| json!({"eventType": event_type, "resourceName": "seed"});
+
+    let answer = post_signed(stage, &event("EVENT_START")).await;
+    assert_eq!(answer.body["message"], "Provisioning initiated for seed");
+    let has_image = |host: &BareMetalHost| host.wanted_image_url().is_some();
+    let host = host_until(stage, "seed", "to have an image", has_image).await;
+    assert_eq!(host.wanted_image_url(), Some("https://images.example.com/noble.qcow2"));
+    reservation_until(stage, "host-seed", "to be active", is(Phase::Active)).await;
+
+    let answer = post_signed(stage, &event("EVENT_END")).await;
+    assert_eq!(answer.body["message"], "Deprovisioning initiated for seed");
+    let has_none = |host: &BareMetalHost| host.spec.image.is_none();
+    host_until(stage, "seed", "to have no image", has_none).await;
+    reservation_until(stage, "host-seed", "to be released", is(Phase::Released)).await;
+
+    // Another booking of the same host, which the minimal shape can't tell from the first.
+    post_signed(stage, &event("EVENT_START")).await;
+    reservation_until(stage, "host-seed.2", "to be active", is(Phase::Active)).await;
+}
+
+#[tokio::test]
+async fn an_end_of_the_minimal_shape_clears_a_host_that_nothing_holds() {
+    let stage = shared();
+    new_host(stage, "left-over").await;
+    let image = json!({"spec": {"online": true, "image": {"url": "http://by-hand", "checksum": "x"}}});
+    patch_host(stage, "left-over", &image).await;
+    let deployed = |host: &BareMetalHost| host.deployed_image_url() == Some("http://by-hand");
+    host_until(stage, "left-over", "to be provisioned by hand", deployed).await;
+
+    let end = json!({"eventType": "EVENT_END", "resourceName": "left-over"});
+    assert_eq!(post_signed(stage, &end).await.status, 200);
+    let clean = |host: &BareMetalHost| {
+        host.is_available() && host.wanted_image_url().is_none() && host.consumer().is_none()
+    };
+    host_until(stage, "left-over", "to be clean and free", clean).await;
+}
+
+#[tokio::test]
+async fn events_that_come_again_change_nothing() {
+    let stage = shared();
+    new_host(stage, "again").await;
+    let start = flat("EVENT_START", "202", "again");
+    let first = post_signed(stage, &start).await;
+    assert_eq!(first.body["message"], "Provisioning initiated for again");
+    let second = post_signed(stage, &start).await;
+    assert_eq!(second.body["message"], "Already handled for again");
+    reservation_until(stage, "portal-202", "to be active", is(Phase::Active)).await;
+
+    let end = flat("EVENT_END", "202", "again");
+    post_signed(stage, &end).await;
+    reservation_until(stage, "portal-202", "to be released", is(Phase::Released)).await;
+    for repeated in [&end, &start] {
+        let answer = post_signed(stage, repeated).await;
+        assert_eq!(answer.body["message"], "Already handled for again");
+    }
+    assert!(reservations(stage).get_opt("portal-202.2").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_end_that_comes_before_its_start_is_remembered() {
+    let stage = shared();
+    new_host(stage, "reversed").await;
+    post_signed(stage, &flat("EVENT_END", "203", "reversed")).await;
+    let answer = post_signed(stage, &flat("EVENT_START", "203", "reversed")).await;
+    assert_eq!(answer.body["message"], "Already handled for reversed");
+    let released = reservation_until(stage, "portal-203", "to be released", is(Phase::Released)).await;
+    assert_eq!(released.desired_state(), DesiredState::Released);
+    assert_eq!(hosts(stage).get("reversed").await.unwrap().wanted_image_url(), None);
+}
+
+#[tokio::test]
+async fn the_next_tenant_waits_until_the_host_is_clean_and_survives_the_first_ones_late_end() {
+    let stage = shared();
+    new_host(stage, "handover").await;
+    post_signed(stage, &flat("EVENT_START", "204", "handover")).await;
+    reservation_until(stage, "portal-204", "to be active", is(Phase::Active)).await;
+    post_signed(stage, &flat("EVENT_START", "205", "handover")).await;
+    let busy = |reservation: &Reservation| reason(reservation, "Ready") == Some("HostBusy");
+    reservation_until(stage, "portal-205", "to wait", busy).await;
+
+    post_signed(stage, &flat("EVENT_END", "204", "handover")).await;
+    let second = reservation_until(stage, "portal-205", "to be active", is(Phase::Active)).await;
+    post_signed(stage, &flat("EVENT_END", "204", "handover")).await;
+    let first = reservations(stage).get("portal-204").await.unwrap();
+    assert_eq!(first.status.unwrap().phase, Some(Phase::Released));
+    let host = hosts(stage).get("handover").await.unwrap();
+    assert_eq!(host.consumer().unwrap().uid, second.metadata.uid);
+    assert!(host.wanted_image_url().is_some());
+    let user_data = host.spec.user_data.unwrap().name;
+    assert_eq!(user_data.as_deref(), Some("portal-205-userdata"));
+}
+
+#[tokio::test]
+async fn a_reservation_made_by_hand_is_served_and_its_deletion_gives_the_host_back() {
+    let stage = shared();
+    new_host(stage, "by-hand").await;
+    let mut reservation = Reservation {
+        metadata: named("by-hand"),
+        ..Reservation::default()
+    };
+    reservation.spec = serde_json::from_value(json!({
+        "requester": {"username": "luigi"},
+        "target": {"hostRef": {"name": "by-hand"}},
+        "window": {"start": "2026-01-01T00:00:00Z"},
+        "access": {"authorizedKeys": [{"key": KEY}]},
+        "provisioning": {"image": {"url": "http://images/own.qcow2"}},
+    }))
+    .unwrap();
+    let reservations = reservations(stage);
+    reservations.create(&PostParams::default(), &reservation).await.unwrap();
+    reservation_until(stage, "by-hand", "to be active", is(Phase::Active)).await;
+    let host = hosts(stage).get("by-hand").await.unwrap();
+    assert_eq!(host.wanted_image_url(), Some("http://images/own.qcow2"));
+
+    reservations.delete("by-hand", &DeleteParams::default()).await.unwrap();
+    let free = |host: &BareMetalHost| host.is_available() && host.consumer().is_none();
+    host_until(stage, "by-hand", "to be free", free).await;
+    crate::stage::until("the reservation to be gone", async || {
+        reservations.get_opt("by-hand").await.unwrap().is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_booking_of_a_host_that_is_not_there_says_so_and_is_served_when_it_comes() {
+    let stage = shared();
+    post_signed(stage, &flat("EVENT_START", "206", "late-host")).await;
+    let waits = |reservation: &Reservation| reason(reservation, "Accepted") == Some("HostNotFound");
+    reservation_until(stage, "portal-206", "to wait", waits).await;
+    new_host(stage, "late-host").await;
+    reservation_until(stage, "portal-206", "to be active", is(Phase::Active)).await;
+}
+
+async fn patch_host(stage: &xtask::stage::Stage, name: &str, patch: &serde_json::Value) {
+    let params = PatchParams::default();
+    hosts(stage).patch(name, &params, &Patch::Merge(patch)).await.unwrap();
+}
+
+fn is(phase: Phase) -> impl Fn(&Reservation) -> bool {
+    move |reservation| reservation.status.as_ref().and_then(|status| status.phase) == Some(phase)
+}
+
+fn reason<'a>(reservation: &'a Reservation, condition: &str) -> Option<&'a str> {
+    let status = reservation.status.as_ref()?;
+    let found = status.conditions.iter().find(|found| found.type_ == condition)?;
+    Some(&found.reason)
+}
+
+#[tokio::test]
+async fn the_program_is_refused_nothing_that_it_asks_for() {
+    let stage = shared();
+    let log = stage.serve_log();
+    assert!(!log.contains("forbidden"), "{log}");
+}

@@ -1,0 +1,536 @@
+//! The stage: a control plane, the operator's part, the program, and hosts.
+//!
+//! Owns all that runs; each process is gone when the stage is, however it goes.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use control_plane::{ControlPlane, Process};
+use futures::{FutureExt, channel::oneshot};
+use metal3::simulator::Simulator;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::{
+    certificates,
+    tool::{self, say},
+};
+
+/// Who plays the operator.
+pub enum Cast {
+    /// The real one.
+    Operator {
+        /// The operator's program.
+        program: PathBuf,
+        /// The folder with its CustomResourceDefinitions.
+        crds: PathBuf,
+    },
+    /// The simulator of the crate `metal3`.
+    Simulator,
+}
+
+/// How the API server calls the program.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// As a Service with this cluster IP, which must be an address of this machine's.
+    Service(Ipv4Addr),
+    /// At a URL on the loopback address.
+    Url,
+}
+
+/// All that runs during a demo, or while the integration tests do.
+pub struct Stage {
+    control_plane: ControlPlane,
+    program: PathBuf,
+    serve: Process,
+    operator: Operator,
+    folder: TempDir,
+    port: u16,
+}
+
+/// The operator, playing.
+enum Operator {
+    Real(Process),
+    Simulated {
+        stop: oneshot::Sender<()>,
+        task: JoinHandle<anyhow::Result<()>>,
+    },
+}
+
+impl Stage {
+    /// Builds and starts everything.
+    pub async fn set(program: &Path, cast: Cast, way: Way) -> anyhow::Result<Self> {
+        let started = Instant::now();
+        say("Starting etcd and kube-apiserver ...");
+        let control_plane = ControlPlane::start().await?;
+        let folder = TempDir::with_prefix("harbormaster-demo-")?;
+        certificates::write(folder.path(), &["localhost", "127.0.0.1", SERVICE_NAME])?;
+        fs::write(folder.path().join("secret"), SECRET)?;
+
+        let crew = Crew {
+            control_plane: &control_plane,
+            program,
+            folder: folder.path(),
+            way,
+            port: match way {
+                Way::Service(_) => 443,
+                Way::Url => free_port()?,
+            },
+        };
+        say("Installing the CustomResourceDefinitions, roles and webhooks ...");
+        crew.install_host_crds(&cast)?;
+        crew.install().await?;
+        let serve = crew.serve().await?;
+        crew.register()?;
+        let operator = crew.operate(cast).await?;
+        crew.create_hosts()?;
+        let port = crew.port;
+        let stage = Self {
+            control_plane,
+            program: program.to_owned(),
+            serve,
+            operator,
+            folder,
+            port,
+        };
+        stage.await_guard().await?;
+        stage.await_hosts().await?;
+        say(&format!("Ready after {} s.", started.elapsed().as_secs()));
+        Ok(stage)
+    }
+
+    /// Shows a command as a user would type it, runs it, shows and returns what it printed.
+    pub async fn shell(&self, line: &str) -> anyhow::Result<String> {
+        let (succeeded, output) = self.typed(line).await?;
+        if succeeded {
+            Ok(output)
+        } else {
+            bail!("that command failed")
+        }
+    }
+
+    /// The same, for a command that must be refused.
+    pub async fn shell_refused(&self, line: &str) -> anyhow::Result<String> {
+        let (succeeded, output) = self.typed(line).await?;
+        if succeeded {
+            bail!("that command was to be refused, and wasn't")
+        } else {
+            Ok(output)
+        }
+    }
+
+    async fn typed(&self, line: &str) -> anyhow::Result<(bool, String)> {
+        say(&format!("   $ {line}"));
+        let mut shell = tokio::process::Command::from(self.environment("sh"));
+        let output = shell.args(["-c", line]).kill_on_drop(true).output();
+        let output = tokio::time::timeout(PATIENCE, output)
+            .await
+            .context("that command took too long")?
+            .context("can't run sh")?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        for line in text.lines() {
+            say(&format!("   {line}"));
+        }
+        Ok((output.status.success(), text))
+    }
+
+    /// A command in the environment that the story's commands are typed in.
+    fn environment(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let mut folders = vec![self.control_plane.assets().folder().to_owned()];
+        folders.extend(self.program.parent().map(Path::to_owned));
+        folders.extend(std::env::split_paths(
+            &std::env::var_os("PATH").unwrap_or_default(),
+        ));
+        if let Ok(path) = std::env::join_paths(folders) {
+            command.env("PATH", path);
+        }
+        command
+            .env("KUBECONFIG", self.control_plane.kubeconfig())
+            .env(
+                "HARBORMASTER_URL",
+                format!("https://localhost:{}/webhook", self.port),
+            )
+            .env("HARBORMASTER_CA_FILE", self.folder.path().join("ca.crt"))
+            .env(
+                "HARBORMASTER_SECRET_FILE",
+                self.folder.path().join("secret"),
+            );
+        command
+    }
+
+    /// Waits until a reservation is in a phase.
+    pub async fn await_phase(&self, name: &str, phase: &str) -> anyhow::Result<()> {
+        let path = "jsonpath={.status.phase}";
+        let read = || self.kubectl(&["get", "rsv", name, "-o", path]);
+        until(&format!("reservation {name} to be {phase}"), || {
+            Ok(read()? == phase)
+        })
+        .await
+        .with_context(|| self.state_of_affairs())
+    }
+
+    /// A configuration that is stored is not yet in force: a dry run that must be refused
+    /// tells when it is.
+    async fn await_guard(&self) -> anyhow::Result<()> {
+        let host = self.folder.path().join("marker.json");
+        let claim = r#"{"apiVersion":"harbormaster.dev/v1","kind":"Reservation","name":"x"}"#;
+        fs::write(
+            &host,
+            format!(
+                r#"{{"apiVersion":"metal3.io/v1alpha1","kind":"BareMetalHost",
+                "metadata":{{"name":"marker","namespace":"{NAMESPACE}"}},
+                "spec":{{"online":false,"consumerRef":{claim}}}}}"#
+            ),
+        )?;
+        let file = host.to_string_lossy().into_owned();
+        until("the webhooks to be in force", || {
+            let created = self.kubectl(&["create", "--dry-run=server", "-f", &file]);
+            Ok(created.is_err_and(|error| format!("{error:#}").contains("held by Reservation")))
+        })
+        .await
+    }
+
+    async fn await_hosts(&self) -> anyhow::Result<()> {
+        let path = "jsonpath={.status.provisioning.state}";
+        until("the hosts to be available", || {
+            Ok(self.kubectl(&["get", "bmh", HOST, "-o", path])? == "available")
+        })
+        .await
+    }
+
+    fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut kubectl = self.control_plane.kubectl();
+        tool::read(kubectl.args(["--namespace", NAMESPACE]).args(arguments))
+    }
+
+    /// The control plane.
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
+    /// What the program has logged.
+    pub fn serve_log(&self) -> String {
+        fs::read_to_string(self.serve.log()).unwrap_or_default()
+    }
+
+    /// The port of the program's TLS listener.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder with `ca.crt`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What a person would look at first when the story got stuck.
+    fn state_of_affairs(&self) -> String {
+        let look = |arguments: &[&str]| {
+            self.kubectl(arguments)
+                .unwrap_or_else(|error| format!("{error:#}"))
+        };
+        format!(
+            "{}\n{}\nthe program's log:\n{}",
+            look(&["get", "rsv", "-o", "yaml"]),
+            look(&["get", "bmh", "-o", "yaml"]),
+            self.serve.log_tail(),
+        )
+    }
+
+    /// What to try while everything is up.
+    pub fn invite(&self) {
+        let folder = self.folder.path().display();
+        let bin = self.control_plane.assets().folder().display();
+        let built = self.program.parent().unwrap_or(Path::new(".")).display();
+        say(&format!(
+            "\nEverything stays up until Ctrl-C. In another terminal:\n\n\
+             \x20  export KUBECONFIG={}\n\
+             \x20  export PATH={bin}:{built}:$PATH\n\
+             \x20  export HARBORMASTER_URL=https://localhost:{}/webhook\n\
+             \x20  export HARBORMASTER_CA_FILE={folder}/ca.crt HARBORMASTER_SECRET_FILE={folder}/secret\n\n\
+             \x20  harbormaster send-event --type EVENT_START --resource restart-srv02 --event-id 102\n\
+             \x20  kubectl get rsv,bmh\n\
+             \x20  kubectl explain reservation.spec\n\
+             \x20  kubectl delete rsv portal-102\n\
+             \x20  tail -f {}\n",
+            self.control_plane.kubeconfig().display(),
+            self.port,
+            self.serve.log().display(),
+        ));
+    }
+
+    /// Returns when something ends that should not.
+    pub async fn wait(&self) -> anyhow::Result<()> {
+        Err(self.serve.exited().await.into())
+    }
+
+    /// Takes everything down.
+    pub async fn strike(self) -> anyhow::Result<()> {
+        self.serve.stop().await?;
+        match self.operator {
+            Operator::Real(process) => process.stop().await?,
+            Operator::Simulated { stop, task } => {
+                // An error means that the simulator has ended by itself; its own says why.
+                let _ = stop.send(());
+                task.await??;
+            }
+        }
+        self.control_plane.stop().await?;
+        Ok(())
+    }
+}
+
+/// The parts of the stage that stand, while it is being set.
+struct Crew<'a> {
+    control_plane: &'a ControlPlane,
+    program: &'a Path,
+    folder: &'a Path,
+    way: Way,
+    port: u16,
+}
+
+impl Crew<'_> {
+    fn install_host_crds(&self, cast: &Cast) -> anyhow::Result<()> {
+        match cast {
+            Cast::Operator { crds, .. } => {
+                let mut kubectl = self.control_plane.kubectl();
+                let apply = kubectl.args(["apply", "--server-side", "-f"]);
+                tool::read(apply.arg(crds))?;
+            }
+            Cast::Simulator => {
+                self.apply(&serde_json::to_string(&metal3::crd())?, "host-crd.json")?
+            }
+        }
+        let mut kubectl = self.control_plane.kubectl();
+        let names = ["crd/baremetalhosts.metal3.io", "--timeout=60s"];
+        tool::read(
+            kubectl
+                .args(["wait", "--for=condition=Established"])
+                .args(names),
+        )?;
+        Ok(())
+    }
+
+    async fn install(&self) -> anyhow::Result<()> {
+        let mut kubectl = self.control_plane.kubectl();
+        tool::read(kubectl.args(["create", "namespace", NAMESPACE]))?;
+        let mut kubectl = self.control_plane.kubectl();
+        tool::read(kubectl.args(["create", "namespace", "harbormaster-system"]))?;
+        if let Way::Service(ip) = self.way {
+            let service = self.control_plane.cluster_ip_service(
+                "harbormaster-system",
+                "harbormaster",
+                ip,
+                self.port,
+            );
+            service.await?;
+        }
+        // Luigi may edit hosts: only the guard stands between him and Mario's disk.
+        let mut kubectl = self.control_plane.kubectl();
+        let role = [
+            "--verb=get,list,patch,update",
+            "--resource=baremetalhosts.metal3.io",
+        ];
+        tool::read(
+            kubectl
+                .args(["create", "clusterrole", "host-editor"])
+                .args(role),
+        )?;
+        let mut kubectl = self.control_plane.kubectl();
+        let binding = ["--clusterrole=host-editor", "--user=luigi"];
+        tool::read(
+            kubectl
+                .args(["create", "clusterrolebinding", "luigi"])
+                .args(binding),
+        )?;
+        self.apply(&self.generate("rbac")?, "rbac.yaml")?;
+        self.apply(&self.generate("crds")?, "crds.yaml")?;
+        let mut kubectl = self.control_plane.kubectl();
+        let names = ["crd/reservations.harbormaster.dev", "--timeout=60s"];
+        tool::read(
+            kubectl
+                .args(["wait", "--for=condition=Established"])
+                .args(names),
+        )?;
+        Ok(())
+    }
+
+    /// Runs the program as what it is in a cluster: its own service account, with no more
+    /// rights than the generated role gives.
+    async fn serve(&self) -> anyhow::Result<Process> {
+        let groups = [
+            "system:serviceaccounts",
+            "system:serviceaccounts:harbormaster-system",
+        ];
+        let kubeconfig = self.control_plane.kubeconfig_for(USER, &groups)?;
+        let mut command = Command::new(self.program);
+        command
+            .args(["serve", "--kubeconfig"])
+            .arg(kubeconfig)
+            .args([
+                "--k8s-namespace",
+                NAMESPACE,
+                "--bind-address",
+                &self.address(),
+            ])
+            .args(["--port", &self.port.to_string(), "--admin-port", "0"])
+            .args([
+                "--provision-image",
+                "https://images.example.com/noble.qcow2",
+            ])
+            .args([
+                "--provision-checksum",
+                "https://images.example.com/noble.qcow2.sha256",
+            ])
+            .args(["--tls-mode", "files", "--tls-cert-file"])
+            .arg(self.folder.join("tls.crt"))
+            .arg("--tls-key-file")
+            .arg(self.folder.join("tls.key"))
+            .env("WEBHOOK_SECRET", SECRET);
+        let serve = self.control_plane.spawn("harbormaster", &command).await?;
+        let listening = until("harbormaster to listen", || {
+            Ok(std::net::TcpStream::connect((self.address(), self.port)).is_ok())
+        });
+        tokio::select! {
+            listening = listening => listening?,
+            ended = serve.exited() => return Err(ended.into()),
+        }
+        Ok(serve)
+    }
+
+    /// Where the program listens.
+    fn address(&self) -> String {
+        match self.way {
+            Way::Service(ip) => ip.to_string(),
+            Way::Url => "127.0.0.1".to_owned(),
+        }
+    }
+
+    fn register(&self) -> anyhow::Result<()> {
+        self.apply(&self.generate("webhooks")?, "webhooks.yaml")
+    }
+
+    async fn operate(&self, cast: Cast) -> anyhow::Result<Operator> {
+        let Cast::Operator { program, .. } = cast else {
+            let simulator = Simulator::new(self.control_plane.client(), NAMESPACE);
+            let (stop, stopped) = oneshot::channel();
+            let stopped = stopped.map(drop);
+            let task = tokio::spawn(async move { Ok(simulator.run(stopped).await?) });
+            return Ok(Operator::Simulated { stop, task });
+        };
+        let mut command = Command::new(program);
+        command
+            .env("KUBECONFIG", self.control_plane.kubeconfig())
+            .arg(format!("-namespace={NAMESPACE}"))
+            .args(["-dev", "-demo-mode", "-webhook-port=0", "-metrics-addr=0"])
+            .arg(format!("-health-addr=127.0.0.1:{}", free_port()?));
+        let process = self
+            .control_plane
+            .spawn("baremetal-operator", &command)
+            .await?;
+        Ok(Operator::Real(process))
+    }
+
+    fn create_hosts(&self) -> anyhow::Result<()> {
+        let hosts: Vec<_> = (1..=2).map(host).collect();
+        self.apply(&hosts.join("---\n"), "hosts.yaml")
+    }
+
+    fn generate(&self, what: &str) -> anyhow::Result<String> {
+        let mut command = Command::new(self.program);
+        command
+            .args(["generate", what, "--k8s-namespace", NAMESPACE, "--ca-file"])
+            .arg(self.folder.join("ca.crt"));
+        if let Way::Url = self.way {
+            command.arg(format!("--url=https://127.0.0.1:{}", self.port));
+        }
+        tool::read(&mut command)
+    }
+
+    fn apply(&self, manifest: &str, name: &str) -> anyhow::Result<()> {
+        let file = self.folder.join(name);
+        fs::write(&file, manifest)?;
+        let mut kubectl = self.control_plane.kubectl();
+        tool::read(kubectl.args(["apply", "--server-side", "-f"]).arg(&file))?;
+        Ok(())
+    }
+}
+
+fn host(number: u8) -> String {
+    format!(
+        "apiVersion: v1
+kind: Secret
+metadata:
+  name: restart-srv0{number}-bmc
+  namespace: {NAMESPACE}
+stringData:
+  username: admin
+  password: demo
+---
+apiVersion: metal3.io/v1alpha1
+kind: BareMetalHost
+metadata:
+  name: restart-srv0{number}
+  namespace: {NAMESPACE}
+spec:
+  online: false
+  bootMACAddress: 02:00:00:00:00:0{number}
+  bmc:
+    address: redfish://192.0.2.{number}/redfish/v1/Systems/1
+    credentialsName: restart-srv0{number}-bmc
+"
+    )
+}
+
+/// Polls until it is so.
+pub async fn until(
+    what: &str,
+    mut is_so: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut last = None;
+    while begun.elapsed() < PATIENCE {
+        match is_so() {
+            Ok(true) => return Ok(()),
+            Ok(false) => last = None,
+            Err(error) => last = Some(error),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let waited = format!("waited {} s for {what}", PATIENCE.as_secs());
+    match last {
+        Some(error) => Err(error.context(waited)),
+        None => bail!(waited),
+    }
+}
+
+/// A port that was free a moment ago. The webhooks' URL must be known before the program
+/// runs, so it can't choose one itself.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Every wait, before it is given up.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The host that the story is about.
+pub const HOST: &str = "restart-srv01";
+
+/// Where hosts and Reservations live.
+pub const NAMESPACE: &str = "default";
+
+/// What the API server calls the Service.
+const SERVICE_NAME: &str = "harbormaster.harbormaster-system.svc";
+
+const USER: &str = "system:serviceaccount:harbormaster-system:harbormaster";
+
+/// A secret as the portal makes them: its text is the key.
+pub const SECRET: &str = "ZGVtby1zZWNyZXQtMzItYnl0ZXMtbG9uZy1leGFtcGw=";
