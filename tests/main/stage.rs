@@ -23,13 +23,13 @@ use xtask::stage::{Cast, NAMESPACE, SECRET, Stage, Way};
 use harbormaster::{api::v1::Reservation, events::signature::sign};
 
 /// The program as cargo built it for this test.
-pub fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_harbormaster"))
 }
 
 /// The shared stage. It is set on a thread of its own, whose runtime outlives the tests';
 /// the end of the process takes everything down.
-pub fn shared() -> &'static Stage {
+pub(crate) fn shared() -> &'static Stage {
     static STAGE: OnceLock<Stage> = OnceLock::new();
     STAGE.get_or_init(|| {
         install_crypto();
@@ -49,19 +49,19 @@ pub fn shared() -> &'static Stage {
     })
 }
 
-pub fn install_crypto() {
+pub(crate) fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// An answer of the event door.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
 }
 
 /// Posts a body to the running program, with a signature or none.
-pub async fn post(stage: &Stage, body: &str, signature: Option<&str>) -> Answer {
+pub(crate) async fn post(stage: &Stage, body: &str, signature: Option<&str>) -> Answer {
     let mut roots = RootCertStore::empty();
     let ca = stage.folder().join("ca.crt");
     roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
@@ -90,14 +90,14 @@ pub async fn post(stage: &Stage, body: &str, signature: Option<&str>) -> Answer 
 }
 
 /// Posts a body with the right signature.
-pub async fn post_signed(stage: &Stage, body: &Value) -> Answer {
+pub(crate) async fn post_signed(stage: &Stage, body: &Value) -> Answer {
     let body = body.to_string();
     let signature = sign(SECRET, body.as_bytes());
     post(stage, &body, Some(&signature)).await
 }
 
 /// The flat body of the current processor, for a host and a booking.
-pub fn flat(event_type: &str, event_id: &str, host: &str) -> Value {
+pub(crate) fn flat(event_type: &str, event_id: &str, host: &str) -> Value {
     let now = jiff::Timestamp::now();
     json!({
         "eventType": event_type,
@@ -121,7 +121,7 @@ pub fn flat(event_type: &str, event_id: &str, host: &str) -> Value {
 }
 
 /// A host of its own for a test, available.
-pub async fn new_host(stage: &Stage, name: &str) -> BareMetalHost {
+pub(crate) async fn new_host(stage: &Stage, name: &str) -> BareMetalHost {
     let hosts = hosts(stage);
     let mut host = BareMetalHost::new(name, &BareMetalHost::resource());
     host.metadata.namespace = Some(NAMESPACE.to_owned());
@@ -137,23 +137,23 @@ pub async fn new_host(stage: &Stage, name: &str) -> BareMetalHost {
     host_until(stage, name, "to be available", BareMetalHost::is_available).await
 }
 
-pub fn hosts(stage: &Stage) -> Api<BareMetalHost> {
+pub(crate) fn hosts(stage: &Stage) -> Api<BareMetalHost> {
     let client = stage.control_plane().client();
     Api::namespaced_with(client, NAMESPACE, &BareMetalHost::resource())
 }
 
-pub fn reservations(stage: &Stage) -> Api<Reservation> {
+pub(crate) fn reservations(stage: &Stage) -> Api<Reservation> {
     namespaced(stage)
 }
 
-pub fn namespaced<K>(stage: &Stage) -> Api<K>
+pub(crate) fn namespaced<K>(stage: &Stage) -> Api<K>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {
     Api::namespaced(stage.control_plane().client(), NAMESPACE)
 }
 
-pub async fn host_until(
+pub(crate) async fn host_until(
     stage: &Stage,
     name: &str,
     what: &str,
@@ -167,7 +167,7 @@ pub async fn host_until(
     .await
 }
 
-pub async fn reservation_until(
+pub(crate) async fn reservation_until(
     stage: &Stage,
     name: &str,
     what: &str,
@@ -182,7 +182,7 @@ pub async fn reservation_until(
 }
 
 /// Polls until there is something.
-pub async fn until<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = poll().await {
@@ -193,7 +193,7 @@ pub async fn until<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T
     }
 }
 
-pub fn named(name: &str) -> ObjectMeta {
+pub(crate) fn named(name: &str) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(NAMESPACE.to_owned()),
@@ -202,13 +202,13 @@ pub fn named(name: &str) -> ObjectMeta {
 }
 
 /// A file of the requests captured from the real sender.
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/events")
         .join(name)
 }
 
-pub const KEY: &str =
+pub(crate) const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdW1mt/Z2l61OPFR45LujWvy75ogTfykvNWhrqO369B mario@laptop";
 
 const PATIENCE: Duration = Duration::from_secs(60);

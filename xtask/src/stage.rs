@@ -321,8 +321,6 @@ impl Crew<'_> {
 
     async fn install(&self) -> anyhow::Result<()> {
         let mut kubectl = self.control_plane.kubectl();
-        tool::read(kubectl.args(["create", "namespace", NAMESPACE]))?;
-        let mut kubectl = self.control_plane.kubectl();
         tool::read(kubectl.args(["create", "namespace", "harbormaster-system"]))?;
         if let Way::Service(ip) = self.way {
             let service = self.control_plane.cluster_ip_service(
