@@ -4,11 +4,20 @@
 //! Every field but the window's start is optional, so that a partial object (server-side
 //! apply sends those through conversion) still decodes.
 
+#![expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats each struct in a scope of its own"
+)]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "every printcolumn has a type_"
+)]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -72,7 +81,9 @@ pub struct ReservationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
     /// From when until when.
+    // Required by the schema, and only by it: partial objects come without.
     #[serde(default)]
+    #[schemars(!default)]
     pub window: Window,
     /// What is wanted now, and the time limits that go with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,7 +96,7 @@ pub struct ReservationSpec {
     pub provisioning: Option<Provisioning>,
     /// The portal's custom parameters, as a JSON object. They never name an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+    #[schemars(schema_with = "any_object")]
     pub parameters: Option<BTreeMap<String, Value>>,
 }
 
@@ -241,7 +252,7 @@ pub struct AuthorizedKey {
     pub name: Option<String>,
     /// One line as in `authorized_keys`, without options.
     #[serde(default)]
-    #[schemars(length(max = 8192))]
+    #[schemars(!default, length(max = 8192))]
     pub key: String,
 }
 
@@ -260,6 +271,7 @@ pub struct Provisioning {
 pub struct Image {
     /// Where the image is.
     #[serde(default)]
+    #[schemars(!default)]
     pub url: String,
     /// Its checksum, or where that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -339,12 +351,15 @@ pub enum Phase {
 pub struct HeldHost {
     /// The BareMetalHost's namespace.
     #[serde(default)]
+    #[schemars(!default)]
     pub namespace: String,
     /// The BareMetalHost's name.
     #[serde(default)]
+    #[schemars(!default)]
     pub name: String,
     /// The BareMetalHost's uid: one made anew under the same name is another host.
     #[serde(default)]
+    #[schemars(!default)]
     pub uid: String,
 }
 
@@ -354,6 +369,7 @@ pub struct HeldHost {
 pub struct AppliedImage {
     /// Where the image is.
     #[serde(default)]
+    #[schemars(!default)]
     pub url: String,
 }
 
@@ -371,6 +387,11 @@ pub struct Baseline {
     /// Whether the host had power at the release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub powered_on: Option<bool>,
+}
+
+/// An object of any depth. Without a schema for its fields, so that nothing in it is pruned.
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
 impl Reservation {

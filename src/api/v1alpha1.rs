@@ -4,6 +4,15 @@
 //! Nothing is required beyond what `v1` requires, else an edit through this version of an
 //! object that lacks the field would fail.
 
+#![expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats each struct in a scope of its own"
+)]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "every printcolumn has a type_"
+)]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

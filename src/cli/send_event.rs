@@ -25,7 +25,11 @@ use crate::events::signature::{SIGNATURE_HEADER, sign};
 #[derive(Args, Debug)]
 pub(super) struct SendEvent {
     /// Where to post it
-    #[arg(long, env = "HARBORMASTER_URL", default_value = "https://localhost:5001/webhook")]
+    #[arg(
+        long,
+        env = "HARBORMASTER_URL",
+        default_value = "https://localhost:5001/webhook"
+    )]
     url: String,
 
     /// The CA that the receiver's certificate comes from, PEM

@@ -85,9 +85,8 @@ pub fn parse(delivery: &VerifiedDelivery) -> Result<Event, Refusal> {
     let Value::Object(root) = json::parse(delivery.body())? else {
         return Err(shape("body", "must be an object"));
     };
-    let event_type = match root.get("eventType") {
-        Some(Value::String(event_type)) => event_type,
-        _ => return Err(shape("eventType", "must be a string")),
+    let Some(Value::String(event_type)) = root.get("eventType") else {
+        return Err(shape("eventType", "must be a string"));
     };
     if root.contains_key("events") && root.contains_key("resourceName") {
         return Err(shape("events", "can't stand beside resourceName"));

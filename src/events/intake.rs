@@ -16,7 +16,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde_json::json;
+use serde::Serialize;
 use tracing::{error, info, warn};
 
 use super::{
@@ -49,7 +49,7 @@ pub fn routes(door: Door) -> Router {
 }
 
 async fn healthz() -> Response {
-    reply(StatusCode::OK, &json!({"status": "ok"}))
+    reply(StatusCode::OK, &Health { status: "ok" })
 }
 
 async fn receive(State(door): State<Door>, request: Request<Body>) -> Response {
@@ -152,19 +152,36 @@ fn answer(intent: &Intent, recorded: &Recorded) -> Response {
         Recorded::Taken(reservation) => info!(reservation, "event taken: {message}"),
         Recorded::AlreadyHandled | Recorded::Ignored(_) => info!("event {status}: {message}"),
     }
-    reply(
-        StatusCode::OK,
-        &json!({"status": status, "message": message}),
-    )
+    let body = Answer { status, message };
+    reply(StatusCode::OK, &body)
 }
 
-fn detail(status: StatusCode, text: &str) -> Response {
-    reply(status, &json!({ "detail": text }))
+fn detail(status: StatusCode, detail: &str) -> Response {
+    reply(status, &Detail { detail })
 }
 
-fn reply(status: StatusCode, body: &serde_json::Value) -> Response {
+fn reply(status: StatusCode, body: &impl Serialize) -> Response {
     let content_type = [(header::CONTENT_TYPE, "application/json")];
-    (status, content_type, body.to_string()).into_response()
+    let body = serde_json::to_string(body).expect("strings are JSON");
+    (status, content_type, body).into_response()
+}
+
+/// What the sender is told of an event, in the earlier receiver's words.
+#[derive(Serialize)]
+struct Answer {
+    status: &'static str,
+    message: String,
+}
+
+/// What the sender is told of a refusal.
+#[derive(Serialize)]
+struct Detail<'a> {
+    detail: &'a str,
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
 }
 
 const BODY_LIMIT: usize = 1024 * 1024;

@@ -38,7 +38,10 @@ impl Doorway {
         let client = shared().control_plane().client();
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
-        namespaces.create(&PostParams::default(), &object).await.unwrap();
+        namespaces
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
         Self {
             reservations: Api::namespaced(client, namespace),
         }
@@ -58,13 +61,23 @@ impl Doorway {
     }
 
     async fn only(&self) -> Reservation {
-        let mut all = self.reservations.list(&Default::default()).await.unwrap().items;
+        let mut all = self
+            .reservations
+            .list(&Default::default())
+            .await
+            .unwrap()
+            .items;
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
     }
 
     async fn is_empty(&self) -> bool {
-        self.reservations.list(&Default::default()).await.unwrap().items.is_empty()
+        self.reservations
+            .list(&Default::default())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
     }
 }
 
@@ -92,12 +105,20 @@ fn vector(body: &'static str, signature: &str) -> Request<Body> {
 
 #[tokio::test]
 async fn every_flat_start_of_the_real_sender_becomes_a_reservation() {
-    for name in ["F0-start-full", "F1-start-full", "F2-start-full", "F2-start-keycloak"] {
+    for name in [
+        "F0-start-full",
+        "F1-start-full",
+        "F2-start-full",
+        "F2-start-keycloak",
+    ] {
         let doorway = Doorway::open(&format!("captured-{}", name.to_lowercase())).await;
         let (request, at) = captured(name);
         let (status, body) = doorway.deliver(SECRET, &at, request).await;
         assert_eq!(status, 200, "{name}: {body}");
-        assert_eq!(body["message"], "Provisioning initiated for restart-srv01", "{name}");
+        assert_eq!(
+            body["message"], "Provisioning initiated for restart-srv01",
+            "{name}"
+        );
 
         let reservation = doorway.only().await;
         assert_eq!(reservation.name_any(), "portal-101");
@@ -105,12 +126,18 @@ async fn every_flat_start_of_the_real_sender_becomes_a_reservation() {
         assert_eq!(reservation.authorized_keys().len(), 1);
         let source = reservation.spec.source.unwrap();
         assert_eq!(source.title.as_deref(), Some("Prenotazione è 😀"));
-        assert_eq!(source.description.as_deref(), Some("Esercitazione \"reti\" n. 1 \\ prova"));
+        assert_eq!(
+            source.description.as_deref(),
+            Some("Esercitazione \"reti\" n. 1 \\ prova")
+        );
         assert_eq!(source.webhook_id, name.starts_with("F2").then_some(7));
         let requester = reservation.spec.requester.unwrap();
         let is_known = name.ends_with("keycloak");
         assert_eq!(requester.username.is_some(), is_known);
-        let os = reservation.spec.parameters.map(|parameters| parameters["os"].clone());
+        let os = reservation
+            .spec
+            .parameters
+            .map(|parameters| parameters["os"].clone());
         assert_eq!(os, (!name.starts_with("F0")).then(|| json!("noble")));
     }
 }
@@ -127,7 +154,11 @@ async fn every_flat_end_of_the_real_sender_ends_its_reservation() {
         for name in [start, end] {
             let (request, at) = captured(name);
             let (status, body) = doorway.deliver(SECRET, &at, request).await;
-            assert_eq!((status, &body["status"]), (200, &json!("success")), "{name}: {body}");
+            assert_eq!(
+                (status, &body["status"]),
+                (200, &json!("success")),
+                "{name}: {body}"
+            );
         }
         let reservation = doorway.only().await;
         assert_eq!(reservation.name_any(), format!("portal-{id}"));
@@ -160,7 +191,11 @@ async fn the_portals_other_events_hold_their_signature_and_are_ignored() {
     ] {
         let (request, at) = captured(name);
         let (status, body) = doorway.deliver(PORTAL_SECRET, &at, request).await;
-        assert_eq!((status, &body["status"]), (200, &json!("ignored")), "{name}: {body}");
+        assert_eq!(
+            (status, &body["status"]),
+            (200, &json!("ignored")),
+            "{name}: {body}"
+        );
     }
     assert!(doorway.is_empty().await);
 }
@@ -168,11 +203,19 @@ async fn the_portals_other_events_hold_their_signature_and_are_ignored() {
 #[tokio::test]
 async fn the_older_batches_are_told_apart_and_refused_by_name() {
     let doorway = Doorway::open("captured-batch").await;
-    for name in ["B1-start-full", "B3-start-full", "B3-end-full", "B4-start-keycloak"] {
+    for name in [
+        "B1-start-full",
+        "B3-start-full",
+        "B3-end-full",
+        "B4-start-keycloak",
+    ] {
         let (request, at) = captured(name);
         let (status, body) = doorway.deliver(SECRET, &at, request).await;
         assert_eq!(status, 422, "{name}");
-        assert_eq!(body["detail"], "events: the batch shape is not taken", "{name}");
+        assert_eq!(
+            body["detail"], "events: the batch shape is not taken",
+            "{name}"
+        );
     }
     assert!(doorway.is_empty().await);
 }
@@ -182,17 +225,37 @@ async fn the_signed_vectors_end_as_they_should() {
     let doorway = Doorway::open("vectors").await;
     let now = "2025-07-03T15:16:00Z";
     for (vector, at, message) in [
-        (vector(M1, M1_MAC), now, "Provisioning initiated for restart-srv01"),
-        (vector(M2, M2_MAC), now, "Deprovisioning initiated for restart-srv01"),
-        (vector(FL, FL_MAC), now, "Provisioning initiated for restart-srv01"),
+        (
+            vector(M1, M1_MAC),
+            now,
+            "Provisioning initiated for restart-srv01",
+        ),
+        (
+            vector(M2, M2_MAC),
+            now,
+            "Deprovisioning initiated for restart-srv01",
+        ),
+        (
+            vector(FL, FL_MAC),
+            now,
+            "Provisioning initiated for restart-srv01",
+        ),
         (vector(FL, FL_MAC), now, "Already handled for restart-srv01"),
-        (vector(FE, FE_MAC), "2025-07-03T17:20:31Z", "Deprovisioning initiated for restart-srv01"),
+        (
+            vector(FE, FE_MAC),
+            "2025-07-03T17:20:31Z",
+            "Deprovisioning initiated for restart-srv01",
+        ),
         (vector(T1, T1_MAC), now, "Event type 'ALL' not handled"),
     ] {
         let (status, body) = doorway.deliver(SECRET, at, vector).await;
         assert_eq!((status, &body["message"]), (200, &json!(message)));
     }
-    let minimal = doorway.reservations.get("host-restart-srv01").await.unwrap();
+    let minimal = doorway
+        .reservations
+        .get("host-restart-srv01")
+        .await
+        .unwrap();
     assert_eq!(minimal.desired_state(), DesiredState::Released);
     assert_eq!(minimal.spec.window.end, None);
     let flat = doorway.reservations.get("portal-101").await.unwrap();
@@ -205,7 +268,9 @@ async fn the_signed_vectors_end_as_they_should() {
 #[tokio::test]
 async fn a_start_that_comes_after_its_end_is_not_recorded() {
     let doorway = Doorway::open("vectors-late").await;
-    let (status, body) = doorway.deliver(SECRET, "2025-07-03T17:20:00Z", vector(FL, FL_MAC)).await;
+    let (status, body) = doorway
+        .deliver(SECRET, "2025-07-03T17:20:00Z", vector(FL, FL_MAC))
+        .await;
     assert_eq!((status, &body["status"]), (200, &json!("ignored")));
     assert!(doorway.is_empty().await);
 }

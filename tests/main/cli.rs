@@ -23,7 +23,10 @@ fn help_is_an_answer_and_a_wrong_word_is_not() {
     assert_eq!(help.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&help.stdout).contains("send-event"));
     assert_eq!(harbormaster(&["frobnicate"]).status.code(), Some(64));
-    assert_eq!(harbormaster(&["serve", "--port", "x"]).status.code(), Some(64));
+    assert_eq!(
+        harbormaster(&["serve", "--port", "x"]).status.code(),
+        Some(64)
+    );
 }
 
 #[test]

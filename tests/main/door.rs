@@ -15,9 +15,18 @@ async fn a_wrong_signature_is_refused_and_changes_nothing() {
     for signature in [None, Some(""), Some("garbage"), Some(&*stranger)] {
         let answer = post(stage, &body, signature).await;
         assert_eq!(answer.status, 401, "{signature:?}");
-        assert_eq!(answer.body, json!({"detail": "Signature verification failed"}));
+        assert_eq!(
+            answer.body,
+            json!({"detail": "Signature verification failed"})
+        );
     }
-    assert!(reservations(stage).get_opt("portal-301").await.unwrap().is_none());
+    assert!(
+        reservations(stage)
+            .get_opt("portal-301")
+            .await
+            .unwrap()
+            .is_none()
+    );
     let after = hosts(stage).get("unsigned").await.unwrap();
     assert_eq!(after.metadata.generation, host.metadata.generation);
 }
@@ -28,13 +37,19 @@ async fn what_is_no_event_is_answered_as_such() {
     for (body, status) in [
         ("", 400),
         ("{", 400),
-        (r#"{"eventType":"EVENT_START","eventType":"EVENT_END"}"#, 400),
+        (
+            r#"{"eventType":"EVENT_START","eventType":"EVENT_END"}"#,
+            400,
+        ),
         ("{}", 422),
         ("[]", 422),
         (r#"{"eventType":7}"#, 422),
         (r#"{"eventType":"EVENT_START"}"#, 422),
         (r#"{"eventType":"EVENT_START","resourceName":7}"#, 422),
-        (r#"{"eventType":"EVENT_START","resourceName":"a","events":[]}"#, 422),
+        (
+            r#"{"eventType":"EVENT_START","resourceName":"a","events":[]}"#,
+            422,
+        ),
     ] {
         let answer = post(stage, body, Some(&sign(SECRET, body.as_bytes()))).await;
         assert_eq!(answer.status, status, "{body}: {answer:?}");
@@ -53,9 +68,19 @@ async fn what_asks_for_nothing_is_ignored_with_the_reason() {
     );
     for name in ["", "..", "a/b", "x?dryRun=All", "x%2fy", "srv\n"] {
         let answer = post_signed(stage, &flat("EVENT_START", "302", name)).await;
-        assert_eq!((answer.status, &answer.body["status"]), (200, &json!("ignored")), "{name:?}");
+        assert_eq!(
+            (answer.status, &answer.body["status"]),
+            (200, &json!("ignored")),
+            "{name:?}"
+        );
     }
-    assert!(reservations(stage).get_opt("portal-302").await.unwrap().is_none());
+    assert!(
+        reservations(stage)
+            .get_opt("portal-302")
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use xtask::stage::{NAMESPACE, Stage};
 
 use crate::stage::{
-    KEY, flat, hosts, named, namespaced, new_host, post_signed, reservation_until,
-    reservations, shared,
+    KEY, flat, hosts, named, namespaced, new_host, post_signed, reservation_until, reservations,
+    shared,
 };
 
 fn hosts_as(client: Client) -> Api<BareMetalHost> {
@@ -29,8 +29,14 @@ async fn held(stage: &Stage, host: &str, event_id: &str) -> Reservation {
     .await
 }
 
-async fn merge(hosts: &Api<BareMetalHost>, name: &str, patch: Value) -> Result<BareMetalHost, String> {
-    let patched = hosts.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+async fn merge(
+    hosts: &Api<BareMetalHost>,
+    name: &str,
+    patch: Value,
+) -> Result<BareMetalHost, String> {
+    let patched = hosts
+        .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await;
     patched.map_err(|error| match error {
         kube::Error::Api(status) => status.message.clone(),
         error => error.to_string(),
@@ -42,7 +48,10 @@ async fn a_held_host_is_changed_by_nobody_else_not_even_an_administrator() {
     let stage = shared();
     let reservation = held(stage, "guarded", "401").await;
     let control_plane = stage.control_plane();
-    for client in [control_plane.client_as("luigi", &[]).unwrap(), control_plane.client()] {
+    for client in [
+        control_plane.client_as("luigi", &[]).unwrap(),
+        control_plane.client(),
+    ] {
         let hosts = hosts_as(client);
         for spec in [
             json!({"image": {"url": "http://mine"}}),
@@ -52,9 +61,12 @@ async fn a_held_host_is_changed_by_nobody_else_not_even_an_administrator() {
             json!({"consumerRef": null}),
             json!({"consumerRef": {"name": "mine"}}),
         ] {
-            let refusal = merge(&hosts, "guarded", json!({"spec": spec})).await.unwrap_err();
+            let refusal = merge(&hosts, "guarded", json!({"spec": spec}))
+                .await
+                .unwrap_err();
             assert!(
-                refusal.contains("admission webhook \"held.baremetalhost.harbormaster.dev\" denied")
+                refusal
+                    .contains("admission webhook \"held.baremetalhost.harbormaster.dev\" denied")
                     && refusal.contains("held by Reservation portal-401"),
                 "{refusal}"
             );
@@ -98,7 +110,9 @@ async fn a_checksum_without_a_type_gets_one_when_its_image_is_set_and_only_then(
     let host = merge(&hosts, "defaulted", image).await.unwrap();
     let checksum_type = host.spec.image.unwrap().checksum_type;
     assert_eq!(checksum_type.as_deref(), Some("auto"));
-    let host = merge(&hosts, "defaulted", json!({"spec": {"image": null}})).await.unwrap();
+    let host = merge(&hosts, "defaulted", json!({"spec": {"image": null}}))
+        .await
+        .unwrap();
     assert_eq!(host.spec.image, None);
 }
 
@@ -111,7 +125,9 @@ async fn a_dry_run_is_judged_like_the_real_thing() {
         dry_run: true,
         ..PatchParams::default()
     };
-    let refused = hosts(stage).patch("rehearsed", &params, &Patch::Merge(&patch)).await;
+    let refused = hosts(stage)
+        .patch("rehearsed", &params, &Patch::Merge(&patch))
+        .await;
     assert!(refused.is_err());
 }
 
@@ -132,7 +148,10 @@ async fn a_reservation_reads_the_same_through_both_versions_and_loses_nothing() 
     }))
     .unwrap();
     let hub = reservations(stage);
-    let created = hub.create(&PostParams::default(), &reservation).await.unwrap();
+    let created = hub
+        .create(&PostParams::default(), &reservation)
+        .await
+        .unwrap();
     assert_eq!(created.spec, reservation.spec);
 
     // Through the old version: flat, and without what it can't say.
@@ -140,18 +159,27 @@ async fn a_reservation_reads_the_same_through_both_versions_and_loses_nothing() 
     let spoke = spokes.get("two-versions").await.unwrap();
     assert_eq!(spoke.spec.username.as_deref(), Some("mario"));
     assert_eq!(spoke.spec.ssh_public_key.as_deref(), Some(KEY));
-    assert_eq!(spoke.spec.start_time.as_deref(), Some("2030-01-02T10:00:00Z"));
+    assert_eq!(
+        spoke.spec.start_time.as_deref(),
+        Some("2030-01-02T10:00:00Z")
+    );
 
     // An edit there changes what it names, and keeps what it can't show.
     let patch = json!({"spec": {"username": "luigi"}});
     let params = PatchParams::default();
-    spokes.patch("two-versions", &params, &Patch::Merge(&patch)).await.unwrap();
+    spokes
+        .patch("two-versions", &params, &Patch::Merge(&patch))
+        .await
+        .unwrap();
     let edited = hub.get("two-versions").await.unwrap();
     let mut expected = reservation.spec.clone();
     expected.requester.as_mut().unwrap().username = Some("luigi".to_owned());
     assert_eq!(edited.spec, expected);
     let annotations = edited.metadata.annotations.unwrap_or_default();
-    assert!(!annotations.contains_key("harbormaster.dev/conversion-data"), "{annotations:?}");
+    assert!(
+        !annotations.contains_key("harbormaster.dev/conversion-data"),
+        "{annotations:?}"
+    );
 }
 
 #[tokio::test]
@@ -175,13 +203,17 @@ async fn a_reservation_made_through_the_old_version_is_stored_as_the_new_one() {
     assert_eq!(created.spec, spoke.spec);
     let hub = reservations(stage).get("old-style").await.unwrap();
     let start = hub.spec.window.start.unwrap().0.to_string();
-    assert_eq!(start, "2030-01-02T10:00:00.5Z");
+    // To the second, as all Kubernetes times are.
+    assert_eq!(start, "2030-01-02T10:00:00Z");
     let target = hub.spec.target.unwrap().host_ref.unwrap().name;
     assert_eq!(target.as_deref(), Some("nowhere-at-all"));
     // Text that the hub can't hold comes back all the same.
     let again = spokes.get("old-style").await.unwrap();
     assert_eq!(again.spec, spoke.spec);
-    spokes.delete("old-style", &DeleteParams::default()).await.unwrap();
+    spokes
+        .delete("old-style", &DeleteParams::default())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -189,23 +221,35 @@ async fn a_window_that_ends_before_it_starts_is_refused_in_both_versions() {
     let stage = shared();
     let kubectl = |manifest: Value| {
         let mut kubectl = stage.control_plane().kubectl();
-        let file = stage.folder().join(format!("{}.json", manifest["metadata"]["name"].as_str().unwrap()));
+        let file = stage.folder().join(format!(
+            "{}.json",
+            manifest["metadata"]["name"].as_str().unwrap()
+        ));
         std::fs::write(&file, manifest.to_string()).unwrap();
         let output = kubectl.args(["create", "-f"]).arg(file).output().unwrap();
-        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.success(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let (created, complaint) = kubectl(json!({
         "apiVersion": "harbormaster.dev/v1", "kind": "Reservation",
         "metadata": {"name": "reversed-v1", "namespace": NAMESPACE},
         "spec": {"window": {"start": "2030-01-02T10:00:00Z", "end": "2030-01-02T09:00:00Z"}},
     }));
-    assert!(!created && complaint.contains("end must be after start"), "{complaint}");
+    assert!(
+        !created && complaint.contains("end must be after start"),
+        "{complaint}"
+    );
     let (created, complaint) = kubectl(json!({
         "apiVersion": "harbormaster.dev/v1alpha1", "kind": "Reservation",
         "metadata": {"name": "reversed-v1alpha1", "namespace": NAMESPACE},
         "spec": {"startTime": "2030-01-02T10:00:00Z", "endTime": "2030-01-02T09:00:00Z"},
     }));
-    assert!(!created && complaint.contains("endTime must be after startTime"), "{complaint}");
+    assert!(
+        !created && complaint.contains("endTime must be after startTime"),
+        "{complaint}"
+    );
 }
 
 #[tokio::test]
@@ -213,9 +257,17 @@ async fn a_deleted_host_that_is_held_can_still_lose_its_finalizers() {
     let stage = shared();
     held(stage, "doomed", "404").await;
     let hosts = hosts(stage);
-    hosts.delete("doomed", &DeleteParams::default()).await.unwrap();
+    hosts
+        .delete("doomed", &DeleteParams::default())
+        .await
+        .unwrap();
     crate::stage::until("the host to be gone", async || {
-        hosts.get_opt("doomed").await.unwrap().is_none().then_some(())
+        hosts
+            .get_opt("doomed")
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
     })
     .await;
     let gone = |reservation: &Reservation| {

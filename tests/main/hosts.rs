@@ -37,7 +37,10 @@ async fn a_start_images_the_host_for_its_user_and_an_end_wipes_it() {
     assert_eq!(consumer.kind.as_deref(), Some("Reservation"));
     assert_eq!(consumer.name.as_deref(), Some("portal-201"));
     assert_eq!(consumer.uid, active.metadata.uid);
-    assert_eq!(host.wanted_image_url(), Some("https://images.example.com/noble.qcow2"));
+    assert_eq!(
+        host.wanted_image_url(),
+        Some("https://images.example.com/noble.qcow2")
+    );
     assert_eq!(host.spec.online, Some(true));
     // The mutating hook's work: we write no type.
     let image = host.spec.image.as_ref().unwrap();
@@ -73,7 +76,10 @@ async fn the_earlier_receivers_own_example_sets_and_clears_the_image() {
     assert_eq!(answer.body["message"], "Provisioning initiated for seed");
     let has_image = |host: &BareMetalHost| host.wanted_image_url().is_some();
     let host = host_until(stage, "seed", "to have an image", has_image).await;
-    assert_eq!(host.wanted_image_url(), Some("https://images.example.com/noble.qcow2"));
+    assert_eq!(
+        host.wanted_image_url(),
+        Some("https://images.example.com/noble.qcow2")
+    );
     reservation_until(stage, "host-seed", "to be active", is(Phase::Active)).await;
 
     let answer = post_signed(stage, &event("EVENT_END")).await;
@@ -91,7 +97,8 @@ async fn the_earlier_receivers_own_example_sets_and_clears_the_image() {
 async fn an_end_of_the_minimal_shape_clears_a_host_that_nothing_holds() {
     let stage = shared();
     new_host(stage, "left-over").await;
-    let image = json!({"spec": {"online": true, "image": {"url": "http://by-hand", "checksum": "x"}}});
+    let image =
+        json!({"spec": {"online": true, "image": {"url": "http://by-hand", "checksum": "x"}}});
     patch_host(stage, "left-over", &image).await;
     let deployed = |host: &BareMetalHost| host.deployed_image_url() == Some("http://by-hand");
     host_until(stage, "left-over", "to be provisioned by hand", deployed).await;
@@ -122,7 +129,13 @@ async fn events_that_come_again_change_nothing() {
         let answer = post_signed(stage, repeated).await;
         assert_eq!(answer.body["message"], "Already handled for again");
     }
-    assert!(reservations(stage).get_opt("portal-202.2").await.unwrap().is_none());
+    assert!(
+        reservations(stage)
+            .get_opt("portal-202.2")
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -132,9 +145,17 @@ async fn an_end_that_comes_before_its_start_is_remembered() {
     post_signed(stage, &flat("EVENT_END", "203", "reversed")).await;
     let answer = post_signed(stage, &flat("EVENT_START", "203", "reversed")).await;
     assert_eq!(answer.body["message"], "Already handled for reversed");
-    let released = reservation_until(stage, "portal-203", "to be released", is(Phase::Released)).await;
+    let released =
+        reservation_until(stage, "portal-203", "to be released", is(Phase::Released)).await;
     assert_eq!(released.desired_state(), DesiredState::Released);
-    assert_eq!(hosts(stage).get("reversed").await.unwrap().wanted_image_url(), None);
+    assert_eq!(
+        hosts(stage)
+            .get("reversed")
+            .await
+            .unwrap()
+            .wanted_image_url(),
+        None
+    );
 }
 
 #[tokio::test]
@@ -176,16 +197,27 @@ async fn a_reservation_made_by_hand_is_served_and_its_deletion_gives_the_host_ba
     }))
     .unwrap();
     let reservations = reservations(stage);
-    reservations.create(&PostParams::default(), &reservation).await.unwrap();
+    reservations
+        .create(&PostParams::default(), &reservation)
+        .await
+        .unwrap();
     reservation_until(stage, "by-hand", "to be active", is(Phase::Active)).await;
     let host = hosts(stage).get("by-hand").await.unwrap();
     assert_eq!(host.wanted_image_url(), Some("http://images/own.qcow2"));
 
-    reservations.delete("by-hand", &DeleteParams::default()).await.unwrap();
+    reservations
+        .delete("by-hand", &DeleteParams::default())
+        .await
+        .unwrap();
     let free = |host: &BareMetalHost| host.is_available() && host.consumer().is_none();
     host_until(stage, "by-hand", "to be free", free).await;
     crate::stage::until("the reservation to be gone", async || {
-        reservations.get_opt("by-hand").await.unwrap().is_none().then_some(())
+        reservations
+            .get_opt("by-hand")
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
     })
     .await;
 }
@@ -202,7 +234,10 @@ async fn a_booking_of_a_host_that_is_not_there_says_so_and_is_served_when_it_com
 
 async fn patch_host(stage: &xtask::stage::Stage, name: &str, patch: &serde_json::Value) {
     let params = PatchParams::default();
-    hosts(stage).patch(name, &params, &Patch::Merge(patch)).await.unwrap();
+    hosts(stage)
+        .patch(name, &params, &Patch::Merge(patch))
+        .await
+        .unwrap();
 }
 
 fn is(phase: Phase) -> impl Fn(&Reservation) -> bool {
@@ -211,7 +246,10 @@ fn is(phase: Phase) -> impl Fn(&Reservation) -> bool {
 
 fn reason<'a>(reservation: &'a Reservation, condition: &str) -> Option<&'a str> {
     let status = reservation.status.as_ref()?;
-    let found = status.conditions.iter().find(|found| found.type_ == condition)?;
+    let found = status
+        .conditions
+        .iter()
+        .find(|found| found.type_ == condition)?;
     Some(&found.reason)
 }
 

@@ -11,7 +11,9 @@ use crate::stage::program;
 fn the_manifests_are_as_the_program_generates_them() {
     let folder = tempfile::tempdir().unwrap();
     let mut generate = Command::new(program());
-    generate.args(["generate", "manifests", "--out"]).arg(folder.path());
+    generate
+        .args(["generate", "manifests", "--out"])
+        .arg(folder.path());
     assert!(generate.status().unwrap().success());
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
     assert_eq!(
@@ -26,7 +28,10 @@ fn listing(folder: &Path) -> Vec<(String, String)> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
         .map(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             (name, fs::read_to_string(path).unwrap())
@@ -64,8 +69,15 @@ async fn kubectl_apply_k_is_accepted_and_again() {
         let held = |condition: &serde_json::Value, kind: &str| {
             condition["type"] == kind && condition["status"] == "True"
         };
-        assert!(!conditions.iter().any(|condition| held(condition, "NonStructuralSchema")));
-        conditions.iter().any(|condition| held(condition, "Established")).then_some(())
+        assert!(
+            !conditions
+                .iter()
+                .any(|condition| held(condition, "NonStructuralSchema"))
+        );
+        conditions
+            .iter()
+            .any(|condition| held(condition, "Established"))
+            .then_some(())
     })
     .await;
     control_plane.stop().await.unwrap();
@@ -77,7 +89,11 @@ fn a_cert_manager_installation_asks_for_certificate_and_injection() {
     generate.args(["generate", "manifests", "--cert-manager"]);
     let output = generate.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text.matches("cert-manager.io/inject-ca-from:").count(), 3, "{text}");
+    assert_eq!(
+        text.matches("cert-manager.io/inject-ca-from:").count(),
+        3,
+        "{text}"
+    );
     assert!(text.contains("kind: Certificate\n") && text.contains("kind: Issuer\n"));
     assert!(!text.contains("kustomize.config.k8s.io"));
 }

@@ -41,8 +41,7 @@ async fn the_real_operator_images_and_wipes_a_host_for_two_tenants_in_turn() {
 }
 
 async fn reaches(stage: &Stage, name: &str, phase: Phase) {
-    let reservations: Api<Reservation> =
-        Api::namespaced(stage.control_plane().client(), NAMESPACE);
+    let reservations: Api<Reservation> = Api::namespaced(stage.control_plane().client(), NAMESPACE);
     until(&format!("{name} to be {phase:?}"), async || {
         let reservation = reservations.get_opt(name).await.unwrap()?;
         (reservation.status?.phase == Some(phase)).then_some(())
@@ -68,7 +67,10 @@ fn tools() -> Option<PathBuf> {
     }
     let complaint = "NOT RUN: set METAL3_TOOLS to a folder with metal3/baremetal-operator.xz and \
                      metal3/crds/ to test with the real baremetal-operator";
-    assert!(std::env::var_os("REQUIRE_METAL3_TOOLS").is_none(), "{complaint}");
+    assert!(
+        std::env::var_os("REQUIRE_METAL3_TOOLS").is_none(),
+        "{complaint}"
+    );
     eprintln!("{complaint}");
     None
 }
@@ -76,7 +78,11 @@ fn tools() -> Option<PathBuf> {
 fn unpack(tools: &Path, folder: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let packed = tools.join("metal3/baremetal-operator.xz");
-    let unpacked = std::process::Command::new("xz").arg("-dc").arg(packed).output().unwrap();
+    let unpacked = std::process::Command::new("xz")
+        .arg("-dc")
+        .arg(packed)
+        .output()
+        .unwrap();
     assert!(unpacked.status.success());
     let operator = folder.join("baremetal-operator");
     std::fs::write(&operator, unpacked.stdout).unwrap();

@@ -21,14 +21,19 @@ fn the_hooks_and_the_conversion_are_called_as_a_service() {
         let ip = Ipv4Addr::new(10, 0, 0, 50);
         network.add_address(ip).unwrap();
         // That the stage is set shows the validating hook at work: it waits for its refusal.
-        let stage = Stage::set(program(), Cast::Simulator, Way::Service(ip)).await.unwrap();
+        let stage = Stage::set(program(), Cast::Simulator, Way::Service(ip))
+            .await
+            .unwrap();
         let client = stage.control_plane().client();
 
         let hosts: Api<BareMetalHost> =
             Api::namespaced_with(client.clone(), NAMESPACE, &BareMetalHost::resource());
         let image = json!({"spec": {"image": {"url": "http://i", "checksum": "abc"}}});
         let params = PatchParams::default();
-        let host = hosts.patch(HOST, &params, &Patch::Merge(&image)).await.unwrap();
+        let host = hosts
+            .patch(HOST, &params, &Patch::Merge(&image))
+            .await
+            .unwrap();
         let checksum_type = host.spec.image.unwrap().checksum_type;
         assert_eq!(checksum_type.as_deref(), Some("auto"));
 
@@ -40,7 +45,9 @@ fn the_hooks_and_the_conversion_are_called_as_a_service() {
             "spec": {"window": {"start": "2030-01-02T10:00:00Z"}, "requester": {"id": "u1"}},
         }))
         .unwrap();
-        hub.create(&PostParams::default(), &reservation).await.unwrap();
+        hub.create(&PostParams::default(), &reservation)
+            .await
+            .unwrap();
         let spokes: Api<v1alpha1::Reservation> = Api::namespaced(client, NAMESPACE);
         let spoke = spokes.get("served").await.unwrap();
         assert_eq!(spoke.spec.user_id.as_deref(), Some("u1"));

@@ -64,7 +64,9 @@ pub(crate) struct Answer {
 pub(crate) async fn post(stage: &Stage, body: &str, signature: Option<&str>) -> Answer {
     let mut roots = RootCertStore::empty();
     let ca = stage.folder().join("ca.crt");
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_file(ca).unwrap())
+        .unwrap();
     let tls = rustls::ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -133,7 +135,10 @@ pub(crate) async fn new_host(stage: &Stage, name: &str) -> BareMetalHost {
         ..metal3::Bmc::default()
     });
     host.spec.boot_mac_address = Some("02:00:00:00:01:01".to_owned());
-    hosts.create(&kube::api::PostParams::default(), &host).await.unwrap();
+    hosts
+        .create(&kube::api::PostParams::default(), &host)
+        .await
+        .unwrap();
     host_until(stage, name, "to be available", BareMetalHost::is_available).await
 }
 
