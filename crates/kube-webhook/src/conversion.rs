@@ -1,4 +1,5 @@
-//! Conversion between the versions of a kind: a star of converters around the storage version.
+//! Conversion between the versions of a kind: a tree of converters around the storage version, most
+//! often a star.
 //!
 //! A converter translates what both versions can say. Everything else is done here: the API server's
 //! rules on metadata, objects that are already at the desired version, ways from one version to
@@ -16,17 +17,18 @@ mod review;
 mod spoke;
 mod star;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use star::ConvertersError;
 
-pub(crate) use review::answer;
+pub(crate) use review::{Converted, MIXED, answer};
 pub(crate) use star::Star;
 
-use spoke::{Spoke, Typed};
+use spoke::{Typed, Version};
+use star::Edge;
 
 /// Converts objects of one version to the storage version and back.
 ///
@@ -79,7 +81,7 @@ use spoke::{Spoke, Typed};
 pub trait Converter: Send + Sync + 'static {
     /// The version that isn't stored.
     type From: Resource<DynamicType = ()> + Serialize + DeserializeOwned + 'static;
-    /// The version that is stored.
+    /// The version that is stored, or one that is nearer to it (see [`Converters::step`]).
     type Storage: Resource<DynamicType = ()> + Serialize + DeserializeOwned + 'static;
 
     /// To the storage version.
@@ -109,7 +111,7 @@ pub trait ConversionWebhook: Send + Sync + 'static {
 /// Converters around the storage version `S`.
 #[must_use]
 pub struct Converters<S> {
-    spokes: Vec<Box<dyn Spoke>>,
+    edges: Vec<Edge>,
     storage: std::marker::PhantomData<fn() -> S>,
 }
 
@@ -117,15 +119,62 @@ impl<S> Converters<S> {
     /// None yet.
     pub fn new() -> Self {
         Self {
-            spokes: Vec::new(),
+            edges: Vec::new(),
             storage: std::marker::PhantomData,
         }
     }
 
     /// Adds the converter of one more version.
     #[allow(clippy::should_implement_trait, reason = "it isn't arithmetic")]
-    pub fn add<C: Converter<Storage = S>>(mut self, converter: C) -> Self {
-        self.spokes.push(Box::new(Typed(converter)));
+    pub fn add<C: Converter<Storage = S>>(self, converter: C) -> Self {
+        self.step(converter)
+    }
+
+    /// Adds a converter between two versions of which neither needs to be the stored one: its
+    /// `Storage` is then just the other of the two. All converters together form a tree, by which
+    /// each version reaches the stored one in exactly one way; gaps and second ways are refused at
+    /// start-up.
+    ///
+    /// ```
+    /// # use kube_webhook::conversion::{ConversionError, Converter, Converters};
+    /// # use kube::CustomResource;
+    /// # use schemars::JsonSchema;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+    /// # #[kube(group = "example.com", version = "v1", kind = "Port", root = "V1Port")]
+    /// # struct V1PortSpec { number: u16 }
+    /// # #[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+    /// # #[kube(group = "example.com", version = "v2", kind = "Port", root = "V2Port")]
+    /// # struct V2PortSpec { number: u16 }
+    /// # #[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+    /// # #[kube(group = "example.com", version = "v3", kind = "Port", root = "V3Port")]
+    /// # struct V3PortSpec { number: u16 }
+    /// # struct V1ToV2;
+    /// # struct V2ToV3;
+    /// # macro_rules! same { ($name:ty, $from:ident $from_spec:ident, $to:ident $to_spec:ident) => {
+    /// # impl Converter for $name {
+    /// #     type From = $from;
+    /// #     type Storage = $to;
+    /// #     fn convert(&self, from: $from) -> Result<$to, ConversionError> {
+    /// #         Ok($to { metadata: from.metadata, spec: $to_spec { number: from.spec.number } })
+    /// #     }
+    /// #     fn revert(&self, to: $to) -> Result<$from, ConversionError> {
+    /// #         Ok($from { metadata: to.metadata, spec: $from_spec { number: to.spec.number } })
+    /// #     }
+    /// # } } }
+    /// # same!(V1ToV2, V1Port V1PortSpec, V2Port V2PortSpec);
+    /// # same!(V2ToV3, V2Port V2PortSpec, V3Port V3PortSpec);
+    /// let converters = Converters::<V3Port>::new()
+    ///     .add(V2ToV3)
+    ///     // v1 reaches v3 by way of v2.
+    ///     .step(V1ToV2);
+    /// ```
+    pub fn step<C: Converter>(mut self, converter: C) -> Self {
+        self.edges.push(Edge {
+            from: Version::of::<C::From>(),
+            to: Version::of::<C::Storage>(),
+            spoke: Arc::new(Typed(converter)),
+        });
         self
     }
 }
@@ -141,9 +190,9 @@ impl<S> fmt::Debug for Converters<S> {
         formatter
             .debug_list()
             .entries(
-                self.spokes
+                self.edges
                     .iter()
-                    .map(|spoke| spoke.version().api_version()),
+                    .map(|edge| (edge.from.api_version(), edge.to.api_version())),
             )
             .finish()
     }

@@ -1,5 +1,7 @@
 //! A converter whose types have been forgotten: JSON in, JSON out. Called by `star` and `remainder`.
 
+use std::sync::Arc;
+
 use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -55,6 +57,62 @@ impl<C: Converter> Spoke for Typed<C> {
 
     fn revert(&self, object: &Object) -> Result<Object, ConversionError> {
         encode(&self.0.revert(decode(object)?)?, object)
+    }
+}
+
+/// A converter used the other way round, where it leads away from the storage version.
+pub(super) struct Reversed {
+    pub(super) version: Version,
+    pub(super) spoke: Arc<dyn Spoke>,
+}
+
+impl Spoke for Reversed {
+    fn version(&self) -> Version {
+        self.version.clone()
+    }
+
+    fn convert(&self, object: &Object) -> Result<Object, ConversionError> {
+        self.spoke.revert(object)
+    }
+
+    fn revert(&self, object: &Object) -> Result<Object, ConversionError> {
+        self.spoke.convert(object)
+    }
+}
+
+/// Several converters, one after the other, the last of which reaches the storage version.
+pub(super) struct Path(Vec<Arc<dyn Spoke>>);
+
+impl Path {
+    /// Of at least one step.
+    pub(super) fn of(mut steps: Vec<Arc<dyn Spoke>>) -> Arc<dyn Spoke> {
+        if steps.len() == 1 {
+            steps.remove(0)
+        } else {
+            Arc::new(Self(steps))
+        }
+    }
+}
+
+impl Spoke for Path {
+    fn version(&self) -> Version {
+        self.0[0].version()
+    }
+
+    fn convert(&self, object: &Object) -> Result<Object, ConversionError> {
+        let mut object = object.clone();
+        for step in &self.0 {
+            object = step.convert(&object)?;
+        }
+        Ok(object)
+    }
+
+    fn revert(&self, object: &Object) -> Result<Object, ConversionError> {
+        let mut object = object.clone();
+        for step in self.0.iter().rev() {
+            object = step.revert(&object)?;
+        }
+        Ok(object)
     }
 }
 
