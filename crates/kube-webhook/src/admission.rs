@@ -8,6 +8,7 @@
 //! `register` calls the handlers made here; nothing here knows of HTTP routes.
 
 mod align;
+mod budget;
 mod context;
 mod handler;
 mod mutation;
@@ -19,15 +20,18 @@ mod validation;
 
 pub use crate::envelope::{GroupVersionKind, GroupVersionResource, UserInfo};
 pub use context::AdmissionContext;
-pub use mutation::{MutateCreate, MutateDelete, MutateUpdate, MutationCallbacks, MutationWebhook};
+pub use mutation::{
+    MutateConnect, MutateCreate, MutateDelete, MutateUpdate, MutationCallbacks, MutationWebhook,
+};
 pub use old::Old;
-pub use operation::{Contains, Create, Delete, Operation, OperationSet, Update};
-pub use result::{MutationResult, ValidationResult};
+pub use operation::{Connect, Contains, Create, Delete, Operation, OperationSet, Update};
+pub use result::{CauseReason, MutationResult, ValidationResult};
 pub use validation::{
-    ValidateCreate, ValidateDelete, ValidateUpdate, ValidationCallbacks, ValidationWebhook,
+    ValidateConnect, ValidateCreate, ValidateDelete, ValidateUpdate, ValidationCallbacks,
+    ValidationWebhook,
 };
 
 pub(crate) use align::{Step, align};
 pub(crate) use handler::{
-    AdmissionHandler, MutationHandler, Review, ValidationHandler, panic_text,
+    AdmissionHandler, Judged, MutationHandler, Review, ValidationHandler, panic_text,
 };

@@ -19,7 +19,7 @@ pub(crate) use admission::{
     AdmissionRequest, AdmissionResponse, Cause, Rejection, RejectionDetails, admission_review,
 };
 pub use admission::{GroupVersionKind, GroupVersionResource, UserInfo};
-pub(crate) use conversion::{ConversionRequest, conversion_failure, conversion_success};
+pub(crate) use conversion::{ConversionAnswer, ConversionRequest, conversion_failure};
 pub(crate) use deadline::Deadline;
 pub(crate) use text::Text;
 

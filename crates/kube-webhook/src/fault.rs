@@ -35,6 +35,7 @@ pub struct Fault {
     message: String,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
+    quotes_object: bool,
 }
 
 impl Fault {
@@ -100,6 +101,31 @@ impl Fault {
         &self.message
     }
 
+    /// What may be logged: the message, unless it quotes an object, which could be a Secret.
+    pub(crate) fn log_message(&self) -> &str {
+        if self.quotes_object {
+            "the object isn't of the hook's type"
+        } else {
+            &self.message
+        }
+    }
+
+    /// The same, with a message that quotes an object.
+    pub(crate) fn quoting_object(mut self) -> Self {
+        self.quotes_object = true;
+        self
+    }
+
+    /// 429: there is too much to do already. The API server calls again if it is told when.
+    pub(crate) fn overloaded() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TooManyRequests",
+            "too many reviews are in flight",
+        )
+        .with_retry_after(Duration::from_secs(1))
+    }
+
     pub(crate) fn too_large(limit: usize) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -146,6 +172,7 @@ impl Fault {
             message: message.into(),
             retry_after: None,
             allow: None,
+            quotes_object: false,
         }
     }
 }

@@ -12,13 +12,16 @@ pub mod conversion;
 mod register;
 
 mod certs;
+mod metrics;
 
 mod server;
 
 pub use certs::{TlsError, TlsIdentity};
 pub use fault::{Fault, not_found, status_response};
+pub use metrics::Metrics;
 pub use register::{
     Conversion, Entry, FailurePolicy, MatchPolicy, Mutation, Rbac, RbacOptions, Registered,
-    RegistrationError, Reinvocation, Scope, SideEffects, Target, Validation, Webhook, Webhooks,
+    RegistrationError, Reinvocation, Resources, Scope, SideEffects, Target, Validation, Webhook,
+    Webhooks,
 };
 pub use server::Server;

@@ -7,8 +7,10 @@
 mod build;
 mod configuration;
 mod entry;
+mod gate;
 mod intake;
 mod rbac;
+mod resources;
 mod route;
 mod served;
 mod target;
@@ -27,9 +29,12 @@ use k8s_openapi::{
 pub use build::RegistrationError;
 pub use entry::{Entry, FailurePolicy, MatchPolicy, Reinvocation, Scope, SideEffects};
 pub use rbac::{Rbac, RbacOptions};
+pub use resources::Resources;
 pub use target::Target;
 pub use webhook::{Conversion, Mutation, Validation, Webhook};
 
+use crate::metrics::Metrics;
+use gate::Gate;
 use intake::Limits;
 use webhook::{AdmissionHook, ConversionHook};
 
@@ -67,6 +72,7 @@ pub struct Webhooks {
     domain: Option<String>,
     webhooks: Vec<Webhook>,
     limits: Limits,
+    metrics: Metrics,
 }
 
 impl Webhooks {
@@ -77,6 +83,7 @@ impl Webhooks {
             domain: None,
             webhooks: Vec::new(),
             limits: Limits::default(),
+            metrics: Metrics::default(),
         }
     }
 
@@ -113,6 +120,39 @@ impl Webhooks {
         self
     }
 
+    /// How many reviews may be answered at once; more are shed with 429, upon which the API server
+    /// calls again a second later. By default 1,024.
+    pub fn in_flight_limit(mut self, reviews: usize) -> Self {
+        self.limits.in_flight = reviews;
+        self
+    }
+
+    /// How many bytes of bodies may be held at once; more are shed with 429. By default 128 MiB, and
+    /// at least as much as the largest body taken.
+    pub fn bytes_in_flight_limit(mut self, bytes: usize) -> Self {
+        self.limits.bytes_in_flight = bytes;
+        self
+    }
+
+    /// How many conversions of more than 256 KiB run at once, on threads of their own; more wait for
+    /// their turn. By default one per core.
+    pub fn conversion_threads(mut self, threads: usize) -> Self {
+        self.limits.conversion_threads = Some(threads);
+        self
+    }
+
+    /// An admission review that takes longer than this is logged at level info. By default 1 s.
+    pub fn slow_review(mut self, threshold: Duration) -> Self {
+        self.limits.slow_review = threshold;
+        self
+    }
+
+    /// Counts reviews and conversions there.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// Checks the registration as a whole.
     ///
     /// # Errors
@@ -136,6 +176,8 @@ struct Inner {
     mutations: Vec<AdmissionHook>,
     conversions: Vec<ConversionHook>,
     limits: Limits,
+    gate: Gate,
+    metrics: Metrics,
 }
 
 impl Registered {

@@ -1,11 +1,11 @@
 //! The listener: HTTP/1.1 over TLS or plain, with the limits that API servers and slow clients call
 //! for, and a drain. Called by the program with a router; knows nothing of webhooks.
 //!
-//! Deadlines: TLS handshake 10 s; a request's head 30 s from its first byte; an idle connection 120 s,
-//! since the API server keeps connections for 90 s and a close that crosses its POST is a failed call;
-//! the drain 45 s. Bodies have theirs where they are read. A head is at most 16 KiB.
+//! Bodies have their deadlines where they are read. A head is at most 16 KiB.
 
+mod accept;
 mod acceptor;
+mod connection;
 mod head;
 
 use std::{
@@ -17,12 +17,10 @@ use std::{
 };
 
 use axum::Router;
-use axum_server::Handle;
-use hyper_util::rt::TokioTimer;
 
-use acceptor::{PlainAcceptor, TlsAcceptor};
+use connection::Connections;
 
-use crate::certs::TlsIdentity;
+use crate::{certs::TlsIdentity, metrics::Metrics};
 
 /// A bound listener with its router.
 #[must_use]
@@ -31,6 +29,11 @@ pub struct Server {
     local_addr: SocketAddr,
     identity: Option<TlsIdentity>,
     router: Router,
+    metrics: Metrics,
+    connection_limit: usize,
+    handshake_deadline: Duration,
+    head_deadline: Duration,
+    idle_deadline: Duration,
     drain: Duration,
 }
 
@@ -62,8 +65,46 @@ impl Server {
             listener,
             identity,
             router,
+            metrics: Metrics::default(),
+            connection_limit: CONNECTIONS,
+            handshake_deadline: HANDSHAKE,
+            head_deadline: HEAD,
+            idle_deadline: IDLE,
             drain: DRAIN,
         })
+    }
+
+    /// Counts connections and handshakes there, and shows when the certificate expires.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// How many connections may be open at once; one beyond them is closed before its handshake. By
+    /// default 2,048, of at most 30 kB each: an API server keeps 25 idle ones, and opens as many as
+    /// it has calls under way.
+    pub fn connection_limit(mut self, connections: usize) -> Self {
+        self.connection_limit = connections;
+        self
+    }
+
+    /// How long a TLS handshake may take: by default 10 s, as long as the API server would wait.
+    pub fn handshake_deadline(mut self, deadline: Duration) -> Self {
+        self.handshake_deadline = deadline;
+        self
+    }
+
+    /// How long a request's head may take from its first byte: by default 30 s.
+    pub fn head_deadline(mut self, deadline: Duration) -> Self {
+        self.head_deadline = deadline;
+        self
+    }
+
+    /// How long a connection without a request stays open: by default 120 s. Keep it above the 90 s
+    /// for which the API server keeps connections: a close that crosses its POST is a failed call.
+    pub fn idle_deadline(mut self, deadline: Duration) -> Self {
+        self.idle_deadline = deadline;
+        self
     }
 
     /// How long requests may take to finish after the shutdown: by default 45 s.
@@ -85,34 +126,30 @@ impl Server {
     ///
     /// If the listener can't be used or the TLS settings are unusable.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let Self {
-            listener,
-            local_addr,
-            identity,
-            router,
-            drain,
-        } = self;
-        let handle = Handle::new();
-        let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
-        server
-            .http_builder()
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE)
-            .max_buf_size(LARGEST_HEAD);
-        let server = server.http1_only();
-        let service = router.into_make_service();
-        match identity {
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        let tls = match &self.identity {
             Some(identity) => {
-                let acceptor = TlsAcceptor::new(&identity).map_err(io::Error::other)?;
-                let serving = server.acceptor(acceptor).serve(service);
-                until(serving, shutdown, &handle, drain, local_addr).await
+                self.metrics.presents(identity);
+                Some(acceptor::acceptor(identity).map_err(io::Error::other)?)
             }
-            None => {
-                let serving = server.acceptor(PlainAcceptor).serve(service);
-                until(serving, shutdown, &handle, drain, local_addr).await
-            }
-        }
+            None => None,
+        };
+        let connections = Connections {
+            tls,
+            router: self.router,
+            metrics: self.metrics,
+            handshake_deadline: self.handshake_deadline,
+            head_deadline: self.head_deadline,
+            idle_deadline: self.idle_deadline,
+        };
+        accept::run(
+            listener,
+            connections,
+            self.connection_limit,
+            self.drain,
+            shutdown,
+        )
+        .await
     }
 }
 
@@ -122,32 +159,14 @@ impl fmt::Debug for Server {
             .debug_struct("Server")
             .field("local_addr", &self.local_addr)
             .field("identity", &self.identity)
+            .field("connection_limit", &self.connection_limit)
             .field("drain", &self.drain)
             .finish_non_exhaustive()
     }
 }
 
-async fn until(
-    serving: impl Future<Output = io::Result<()>>,
-    shutdown: impl Future<Output = ()>,
-    handle: &Handle<SocketAddr>,
-    drain: Duration,
-    local_addr: SocketAddr,
-) -> io::Result<()> {
-    let mut serving = std::pin::pin!(serving);
-    tokio::select! {
-        result = &mut serving => return result,
-        () = shutdown => {}
-    }
-    tracing::info!(
-        %local_addr,
-        connections = handle.connection_count(),
-        "draining"
-    );
-    handle.graceful_shutdown(Some(drain));
-    serving.await
-}
-
+const CONNECTIONS: usize = 2_048;
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(120);
 const DRAIN: Duration = Duration::from_secs(45);
-const LARGEST_HEAD: usize = 16 * 1024;

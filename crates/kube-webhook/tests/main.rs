@@ -15,6 +15,12 @@ mod call;
 mod cluster;
 #[path = "main/conversion.rs"]
 mod conversion;
+#[path = "main/limits.rs"]
+mod limits;
+#[path = "main/metrics.rs"]
+mod metrics;
+#[path = "main/operations.rs"]
+mod operations;
 #[path = "main/registration.rs"]
 mod registration;
 

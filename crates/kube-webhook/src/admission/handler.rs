@@ -10,8 +10,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{
-    AdmissionContext, GroupVersionKind, MutationCallbacks, MutationWebhook, Old,
-    ValidationCallbacks, ValidationWebhook,
+    AdmissionContext, GroupVersionKind, GroupVersionResource, MutationCallbacks, MutationWebhook,
+    Old, Operation, ValidationCallbacks, ValidationWebhook, budget,
     old::decode,
     patch,
     result::{Denial, Verdict},
@@ -22,7 +22,7 @@ use crate::{
         AdmissionRequest, AdmissionResponse, Deadline, Rejection, RejectionDetails, ReviewVersion,
         admission_review,
     },
-    names::is_name_part,
+    metrics::ReviewOutcome,
 };
 
 /// A review that has been read, but not yet given to a hook.
@@ -50,12 +50,39 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// Lets `handler` judge it, and writes the answer.
+    pub(crate) fn uid(&self) -> &str {
+        &self.request.uid
+    }
+
+    pub(crate) fn operation(&self) -> Option<Operation> {
+        Operation::parse(&self.request.operation)
+    }
+
+    /// The resource that the review is about, and its subresource, empty if it is the resource itself.
+    pub(crate) fn resource(&self) -> Option<(&GroupVersionResource<'a>, &str)> {
+        let resource = self.request.resource.as_ref()?;
+        Some((resource, &self.request.sub_resource))
+    }
+
+    /// What the review is about, for messages.
+    pub(crate) fn subject(&self) -> String {
+        let kind = self.kind().unwrap_or_default();
+        let mut subject = format!("{:?} {:?} {:?}", kind.group(), kind.version(), kind.kind());
+        if let Some((resource, subresource)) = self.resource()
+            && !subresource.is_empty()
+        {
+            subject.push_str(&format!(" ({}/{subresource})", resource.resource()));
+        }
+        subject
+    }
+
+    /// Lets `handler` judge it, and writes the answer. Beyond the deadline, or when the caller goes,
+    /// the hook's future is dropped.
     pub(crate) async fn judge(
         self,
         handler: &dyn AdmissionHandler,
         deadline: Deadline,
-    ) -> Result<Vec<u8>, Fault> {
+    ) -> Result<Judged, Fault> {
         let objects = Objects {
             new: self.request.object,
             old: self.request.old_object,
@@ -69,8 +96,22 @@ impl<'a> Review<'a> {
                 tracing::error!(uid = cx.uid(), panic = panic_text(&*panic), "hook panicked");
                 Fault::internal("the hook panicked")
             })??;
-        answer(self.version, &cx, &outcome)
+        Ok(Judged {
+            body: answer(self.version, &cx, &outcome)?,
+            outcome: match &outcome {
+                Outcome { verdict, .. } if verdict.denial.is_some() => ReviewOutcome::Denied,
+                Outcome { patch: Some(_), .. } => ReviewOutcome::Patched,
+                _ => ReviewOutcome::Allowed,
+            },
+        })
     }
+}
+
+/// An answer, and what it says.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) body: Vec<u8>,
+    pub(crate) outcome: ReviewOutcome,
 }
 
 /// A hook of whatever type.
@@ -200,28 +241,15 @@ fn answer(
     outcome: &Outcome,
 ) -> Result<Vec<u8>, Fault> {
     let verdict = &outcome.verdict;
-    let warnings: Vec<String> = verdict
-        .warnings
-        .iter()
-        .map(|text| printable(text))
-        .collect();
+    let warnings = budget::warnings(&verdict.warnings);
     let mut response = AdmissionResponse {
         uid: cx.uid(),
         allowed: verdict.denial.is_none(),
         status: verdict.denial.as_ref().map(|denial| rejection(denial, cx)),
         warnings: warnings.iter().map(|text| &**text).collect(),
+        audit_annotations: budget::audit_annotations(&verdict.audit_annotations),
         ..AdmissionResponse::default()
     };
-    for (key, value) in &verdict.audit_annotations {
-        if is_name_part(key) {
-            response.audit_annotations.insert(key, value);
-        } else {
-            tracing::warn!(
-                key,
-                "audit annotation left out: its key is not a qualified name"
-            );
-        }
-    }
     if let Some(patch) = &outcome.patch {
         response.set_patch(patch);
     }
@@ -246,28 +274,10 @@ fn rejection<'a>(denial: &'a Denial, cx: &'a AdmissionContext<'_>) -> Rejection<
     }
 }
 
-/// The API server silently loses warnings with control characters.
-fn printable(warning: &str) -> String {
-    warning
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
-}
-
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_warning_keeps_its_text_but_not_its_control_characters() {
-        assert_eq!(printable("two\nlines"), "two lines");
-    }
 }

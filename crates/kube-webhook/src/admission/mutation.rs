@@ -4,8 +4,8 @@ use futures::future::{BoxFuture, FutureExt};
 use serde::de::DeserializeOwned;
 
 use super::{
-    AdmissionContext, Contains, Create, Delete, MutationResult, Old, Operation, OperationSet,
-    Update, ValidationResult, handler::Objects,
+    AdmissionContext, Connect, Contains, Create, Delete, MutationResult, Old, Operation,
+    OperationSet, Update, ValidationResult, handler::Objects,
 };
 use crate::Fault;
 
@@ -141,6 +141,27 @@ pub trait MutateDelete<K>: MutationWebhook<K, Operations: Contains<Delete>> {
     ) -> impl Future<Output = Result<ValidationResult, Fault>> + Send;
 }
 
+/// The callback for connects: exec, attach, port-forward and proxy.
+///
+/// What `K` is then called for are the options of the connection, such as `PodExecOptions`; see
+/// [`Resources`](crate::Resources) for how to register it. There is no stored object.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` lists `Connect` in `type Operations`, but has no callback for it",
+    note = "implement `MutateConnect`, or take `Connect` off the list"
+)]
+pub trait MutateConnect<K>: MutationWebhook<K, Operations: Contains<Connect>> {
+    /// Judges or changes the connection that `options` describe.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] if there can be no verdict; `failurePolicy` decides then.
+    fn connect(
+        &self,
+        options: K,
+        cx: &AdmissionContext<'_>,
+    ) -> impl Future<Output = Result<MutationResult<K>, Fault>> + Send;
+}
+
 /// That `H` has a callback for every operation of the set: what registration asks for. Implemented
 /// for every [`OperationSet`]; not for use by programs.
 pub trait MutationCallbacks<H, K>: OperationSet {
@@ -164,6 +185,7 @@ macro_rules! mutation_callbacks {
                 objects: Objects<'a>,
                 cx: &'a AdmissionContext<'a>,
             ) -> BoxFuture<'a, Result<MutationResult<K>, Fault>> {
+                #[allow(unreachable_patterns, reason = "the set of all has no other operation")]
                 match cx.operation() {
                     $(Operation::$operation => $call(hook, objects, cx).boxed(),)+
                     _ => std::future::ready(Ok(MutationResult::no_changes())).boxed(),
@@ -176,13 +198,38 @@ macro_rules! mutation_callbacks {
 mutation_callbacks!((Create,) => Create MutateCreate create);
 mutation_callbacks!((Update,) => Update MutateUpdate update);
 mutation_callbacks!((Delete,) => Delete MutateDelete delete);
+mutation_callbacks!((Connect,) => Connect MutateConnect connect);
 mutation_callbacks!((Create, Update) => Create MutateCreate create, Update MutateUpdate update);
 mutation_callbacks!((Create, Delete) => Create MutateCreate create, Delete MutateDelete delete);
+mutation_callbacks!((Create, Connect) => Create MutateCreate create, Connect MutateConnect connect);
 mutation_callbacks!((Update, Delete) => Update MutateUpdate update, Delete MutateDelete delete);
+mutation_callbacks!((Update, Connect) => Update MutateUpdate update, Connect MutateConnect connect);
+mutation_callbacks!((Delete, Connect) => Delete MutateDelete delete, Connect MutateConnect connect);
 mutation_callbacks!((Create, Update, Delete) =>
     Create MutateCreate create,
     Update MutateUpdate update,
     Delete MutateDelete delete
+);
+mutation_callbacks!((Create, Update, Connect) =>
+    Create MutateCreate create,
+    Update MutateUpdate update,
+    Connect MutateConnect connect
+);
+mutation_callbacks!((Create, Delete, Connect) =>
+    Create MutateCreate create,
+    Delete MutateDelete delete,
+    Connect MutateConnect connect
+);
+mutation_callbacks!((Update, Delete, Connect) =>
+    Update MutateUpdate update,
+    Delete MutateDelete delete,
+    Connect MutateConnect connect
+);
+mutation_callbacks!((Create, Update, Delete, Connect) =>
+    Create MutateCreate create,
+    Update MutateUpdate update,
+    Delete MutateDelete delete,
+    Connect MutateConnect connect
 );
 
 async fn create<H, K>(
@@ -224,4 +271,16 @@ where
         verdict: result.verdict,
         object: None,
     })
+}
+
+async fn connect<H, K>(
+    hook: &H,
+    objects: Objects<'_>,
+    cx: &AdmissionContext<'_>,
+) -> Result<MutationResult<K>, Fault>
+where
+    H: MutateConnect<K>,
+    K: DeserializeOwned + Send + Sync + 'static,
+{
+    hook.connect(objects.decode_new()?, cx).await
 }

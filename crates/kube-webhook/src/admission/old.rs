@@ -73,6 +73,7 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(raw: &'a RawValue, field: &str) -> 
             "the review's {field} is not a JSON object"
         )));
     }
-    serde_json::from_str(raw.get())
-        .map_err(|error| Fault::invalid_object(format!("the review's {field}: {error}")))
+    serde_json::from_str(raw.get()).map_err(|error| {
+        Fault::invalid_object(format!("the review's {field}: {error}")).quoting_object()
+    })
 }

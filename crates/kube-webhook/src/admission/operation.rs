@@ -53,10 +53,14 @@ pub struct Update;
 #[derive(Clone, Copy, Debug)]
 pub struct Delete;
 
-/// A tuple of [`Create`], [`Update`] and [`Delete`], in this order, none twice.
+/// The connect operation (exec, attach, port-forward, proxy), in a hook's `type Operations`.
+#[derive(Clone, Copy, Debug)]
+pub struct Connect;
+
+/// A tuple of [`Create`], [`Update`], [`Delete`] and [`Connect`], in this order, none twice.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a set of operations",
-    note = "write a tuple of `Create`, `Update` and `Delete` in this order; a single one needs its comma: `(Create,)`"
+    note = "write a tuple of `Create`, `Update`, `Delete` and `Connect` in this order; a single one needs its comma: `(Create,)`"
 )]
 pub trait OperationSet: sealed::Sealed + Send + Sync + 'static {
     /// The operations of the set.
@@ -94,7 +98,15 @@ macro_rules! operation_set {
 operation_set!((Create,) => Create);
 operation_set!((Update,) => Update);
 operation_set!((Delete,) => Delete);
+operation_set!((Connect,) => Connect);
 operation_set!((Create, Update) => Create Update);
 operation_set!((Create, Delete) => Create Delete);
+operation_set!((Create, Connect) => Create Connect);
 operation_set!((Update, Delete) => Update Delete);
+operation_set!((Update, Connect) => Update Connect);
+operation_set!((Delete, Connect) => Delete Connect);
 operation_set!((Create, Update, Delete) => Create Update Delete);
+operation_set!((Create, Update, Connect) => Create Update Connect);
+operation_set!((Create, Delete, Connect) => Create Delete Connect);
+operation_set!((Update, Delete, Connect) => Update Delete Connect);
+operation_set!((Create, Update, Delete, Connect) => Create Update Delete Connect);

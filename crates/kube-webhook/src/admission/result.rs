@@ -144,13 +144,24 @@ macro_rules! decorations {
             /// For code 422, kubectl prints these instead of the message. No effect on a verdict
             /// that allows.
             pub fn with_cause(
+                self,
+                field: impl Into<String>,
+                message: impl Into<String>,
+            ) -> Self {
+                self.with_cause_of(CauseReason::Invalid, field, message)
+            }
+
+            /// Like [`with_cause`](Self::with_cause), with a more telling reason than
+            /// `FieldValueInvalid`.
+            pub fn with_cause_of(
                 mut self,
+                reason: CauseReason,
                 field: impl Into<String>,
                 message: impl Into<String>,
             ) -> Self {
                 if let Some(denial) = &mut self.verdict.denial {
                     denial.causes.push(Cause {
-                        reason: "FieldValueInvalid",
+                        reason: reason.as_str(),
                         message: message.into(),
                         field: field.into(),
                     });
@@ -185,6 +196,43 @@ macro_rules! decorations {
 decorations! {
     [] ValidationResult;
     [K] MutationResult<K>;
+}
+
+/// What is wrong with a field, as the API server's own validation words it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CauseReason {
+    /// `FieldValueInvalid`: malformed or out of range.
+    Invalid,
+    /// `FieldValueRequired`: missing.
+    Required,
+    /// `FieldValueDuplicate`: there is another of that value.
+    Duplicate,
+    /// `FieldValueNotSupported`: not one of the known values.
+    NotSupported,
+    /// `FieldValueForbidden`: not to be set, or changed, as things are.
+    Forbidden,
+    /// `FieldValueNotFound`: refers to something that doesn't exist.
+    NotFound,
+    /// `FieldValueTooLong`.
+    TooLong,
+    /// `FieldValueTooMany`.
+    TooMany,
+}
+
+impl CauseReason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "FieldValueInvalid",
+            Self::Required => "FieldValueRequired",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::Forbidden => "FieldValueForbidden",
+            Self::NotFound => "FieldValueNotFound",
+            Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use futures::future::{BoxFuture, FutureExt};
 use serde::de::DeserializeOwned;
 
 use super::{
-    AdmissionContext, Contains, Create, Delete, Old, Operation, OperationSet, Update,
+    AdmissionContext, Connect, Contains, Create, Delete, Old, Operation, OperationSet, Update,
     ValidationResult, handler::Objects,
 };
 use crate::Fault;
@@ -139,6 +139,27 @@ pub trait ValidateDelete<K>: ValidationWebhook<K, Operations: Contains<Delete>> 
     ) -> impl Future<Output = Result<ValidationResult, Fault>> + Send;
 }
 
+/// The callback for connects: exec, attach, port-forward and proxy.
+///
+/// What `K` is then called for are the options of the connection, such as `PodExecOptions`; see
+/// [`Resources`](crate::Resources) for how to register it. There is no stored object.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` lists `Connect` in `type Operations`, but has no callback for it",
+    note = "implement `ValidateConnect`, or take `Connect` off the list"
+)]
+pub trait ValidateConnect<K>: ValidationWebhook<K, Operations: Contains<Connect>> {
+    /// Judges the connection that `options` describe.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] if there can be no verdict; `failurePolicy` decides then.
+    fn connect(
+        &self,
+        options: &K,
+        cx: &AdmissionContext<'_>,
+    ) -> impl Future<Output = Result<ValidationResult, Fault>> + Send;
+}
+
 /// That `H` has a callback for every operation of the set: what registration asks for. Implemented
 /// for every [`OperationSet`]; not for use by programs.
 pub trait ValidationCallbacks<H, K>: OperationSet {
@@ -162,6 +183,7 @@ macro_rules! validation_callbacks {
                 objects: Objects<'a>,
                 cx: &'a AdmissionContext<'a>,
             ) -> BoxFuture<'a, Result<ValidationResult, Fault>> {
+                #[allow(unreachable_patterns, reason = "the set of all has no other operation")]
                 match cx.operation() {
                     $(Operation::$operation => $call(hook, objects, cx).boxed(),)+
                     _ => std::future::ready(Ok(ValidationResult::success())).boxed(),
@@ -174,6 +196,7 @@ macro_rules! validation_callbacks {
 validation_callbacks!((Create,) => Create ValidateCreate create);
 validation_callbacks!((Update,) => Update ValidateUpdate update);
 validation_callbacks!((Delete,) => Delete ValidateDelete delete);
+validation_callbacks!((Connect,) => Connect ValidateConnect connect);
 validation_callbacks!((Create, Update) =>
     Create ValidateCreate create,
     Update ValidateUpdate update
@@ -182,14 +205,47 @@ validation_callbacks!((Create, Delete) =>
     Create ValidateCreate create,
     Delete ValidateDelete delete
 );
+validation_callbacks!((Create, Connect) =>
+    Create ValidateCreate create,
+    Connect ValidateConnect connect
+);
 validation_callbacks!((Update, Delete) =>
     Update ValidateUpdate update,
     Delete ValidateDelete delete
+);
+validation_callbacks!((Update, Connect) =>
+    Update ValidateUpdate update,
+    Connect ValidateConnect connect
+);
+validation_callbacks!((Delete, Connect) =>
+    Delete ValidateDelete delete,
+    Connect ValidateConnect connect
 );
 validation_callbacks!((Create, Update, Delete) =>
     Create ValidateCreate create,
     Update ValidateUpdate update,
     Delete ValidateDelete delete
+);
+validation_callbacks!((Create, Update, Connect) =>
+    Create ValidateCreate create,
+    Update ValidateUpdate update,
+    Connect ValidateConnect connect
+);
+validation_callbacks!((Create, Delete, Connect) =>
+    Create ValidateCreate create,
+    Delete ValidateDelete delete,
+    Connect ValidateConnect connect
+);
+validation_callbacks!((Update, Delete, Connect) =>
+    Update ValidateUpdate update,
+    Delete ValidateDelete delete,
+    Connect ValidateConnect connect
+);
+validation_callbacks!((Create, Update, Delete, Connect) =>
+    Create ValidateCreate create,
+    Update ValidateUpdate update,
+    Delete ValidateDelete delete,
+    Connect ValidateConnect connect
 );
 
 async fn create<H, K>(
@@ -227,4 +283,16 @@ where
     K: DeserializeOwned + Send + Sync + 'static,
 {
     hook.delete(&objects.old()?, cx).await
+}
+
+async fn connect<H, K>(
+    hook: &H,
+    objects: Objects<'_>,
+    cx: &AdmissionContext<'_>,
+) -> Result<ValidationResult, Fault>
+where
+    H: ValidateConnect<K>,
+    K: DeserializeOwned + Send + Sync + 'static,
+{
+    hook.connect(&objects.decode_new()?, cx).await
 }

@@ -13,36 +13,72 @@ use super::{ConversionError, Star};
 use crate::{
     Fault,
     admission::panic_text,
-    envelope::{
-        ConversionRequest, Deadline, Text, conversion_failure, conversion_success, is_object,
-    },
+    envelope::{ConversionAnswer, ConversionRequest, Text, conversion_failure, is_object},
+    metrics::ConversionOutcome,
 };
 
-/// The answer to the review in `body`, all or nothing as the API server wants it.
+/// An answer, and what it says.
+pub(crate) struct Converted {
+    pub(crate) body: Vec<u8>,
+    /// The version of the objects, or [`MIXED`].
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) objects: usize,
+    pub(crate) outcome: ConversionOutcome,
+}
+
+/// The answer to the review in `body`, all or nothing as the API server wants it. Given up once
+/// nobody waits for it any more, which `is_over` says.
 pub(crate) fn answer(
     stars: &[Arc<Star>],
     body: &[u8],
-    deadline: Deadline,
-) -> Result<Vec<u8>, Fault> {
+    is_over: impl Fn() -> bool,
+) -> Result<Converted, Fault> {
     let (version, request) = ConversionRequest::read(body)?;
     let desired = &*request.desired_api_version;
-    let mut converted = Vec::with_capacity(body.len());
-    for (index, raw) in request.objects().iter().enumerate() {
-        if deadline.has_passed() {
+    let objects = request.objects();
+    tracing::Span::current()
+        .record("uid", &*request.uid)
+        .record("to", desired)
+        .record("objects", objects.len());
+    let mut from = None;
+    let mut answer = ConversionAnswer::new(version, &request.uid, body.len())?;
+    for (index, raw) in objects.iter().enumerate() {
+        if is_over() {
             return Err(Fault::timeout("the objects were not converted in time"));
         }
-        if index > 0 {
-            converted.push(b',');
-        }
         let head = Head::of(raw);
-        if let Err(error) = convert_one(stars, raw, &head, desired, &mut converted) {
+        note(&mut from, &head.api_version);
+        if let Err(error) = convert_one(stars, raw, &head, desired, answer.next()) {
+            // Without the error, which may quote the object.
+            tracing::warn!(index, object = %head, desired, "an object can't be converted");
             let message =
                 format!("object {index} ({head}) can't be converted to {desired}: {error}");
-            tracing::warn!(message, "conversion failed");
-            return conversion_failure(version, &request.uid, &message);
+            return Ok(Converted {
+                body: conversion_failure(version, &request.uid, &message)?,
+                from: from.unwrap_or_default(),
+                to: desired.to_owned(),
+                objects: objects.len(),
+                outcome: ConversionOutcome::Failed,
+            });
         }
     }
-    conversion_success(version, &request.uid, &converted)
+    Ok(Converted {
+        body: answer.finish(),
+        from: from.unwrap_or_default(),
+        to: desired.to_owned(),
+        objects: objects.len(),
+        outcome: ConversionOutcome::Converted,
+    })
+}
+
+fn note(from: &mut Option<String>, version: &str) {
+    match from.as_deref() {
+        None => *from = Some(version.to_owned()),
+        Some(MIXED) => {}
+        Some(other) if other != version => *from = Some(MIXED.to_owned()),
+        Some(_) => {}
+    }
 }
 
 fn convert_one(
@@ -67,7 +103,7 @@ fn convert_one(
         converted.extend_from_slice(raw.get().as_bytes());
         return Ok(());
     }
-    let convert = AssertUnwindSafe(|| star.convert(raw, &head.api_version, desired));
+    let convert = AssertUnwindSafe(|| star.convert(raw, &head.kind, &head.api_version, desired));
     let object = catch_unwind(convert).map_err(|panic| {
         tracing::error!(panic = panic_text(&*panic), object = %head, "converter panicked");
         ConversionError::new("the converter panicked")
@@ -122,3 +158,6 @@ impl std::fmt::Display for Head<'_> {
         })
     }
 }
+
+/// In the place of a version, for lists with objects of several.
+pub(crate) const MIXED: &str = "mixed";

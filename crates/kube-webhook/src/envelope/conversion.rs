@@ -40,17 +40,35 @@ impl<'a> ConversionRequest<'a> {
     }
 }
 
-/// A successful answer around `objects`, the elements of a JSON array already written.
-pub(crate) fn conversion_success(
-    version: ReviewVersion,
-    uid: &str,
-    objects: &[u8],
-) -> Result<Vec<u8>, Fault> {
-    let mut body = head(version, uid, objects.len())?;
-    body.extend_from_slice(br#","result":{"status":"Success"},"convertedObjects":["#);
-    body.extend_from_slice(objects);
-    body.extend_from_slice(b"]}}");
-    Ok(body)
+/// A successful answer, into which the objects are written one by one: a list of thousands is held
+/// once, not twice.
+pub(crate) struct ConversionAnswer {
+    body: Vec<u8>,
+    is_first: bool,
+}
+
+impl ConversionAnswer {
+    pub(crate) fn new(version: ReviewVersion, uid: &str, capacity: usize) -> Result<Self, Fault> {
+        let mut body = head(version, uid, capacity)?;
+        body.extend_from_slice(br#","result":{"status":"Success"},"convertedObjects":["#);
+        Ok(Self {
+            body,
+            is_first: true,
+        })
+    }
+
+    /// Where the next object is to be written.
+    pub(crate) fn next(&mut self) -> &mut Vec<u8> {
+        if !std::mem::take(&mut self.is_first) {
+            self.body.push(b',');
+        }
+        &mut self.body
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.body.extend_from_slice(b"]}}");
+        self.body
+    }
 }
 
 /// A failed answer: HTTP 200 all the same, since only so its message reaches the user.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     Inner, Registered, Webhooks,
     entry::Entry,
+    gate::Gate,
     webhook::{AdmissionHook, AnyHook, ConversionHook, Settings, Webhook},
 };
 use crate::{conversion::ConvertersError, names::is_subdomain};
@@ -101,6 +102,7 @@ pub(super) fn build(webhooks: Webhooks) -> Result<Registered, RegistrationError>
         domain,
         webhooks,
         limits,
+        metrics,
     } = webhooks;
     if !is_subdomain(&name) {
         return Err(RegistrationError::Name { name });
@@ -111,6 +113,8 @@ pub(super) fn build(webhooks: Webhooks) -> Result<Registered, RegistrationError>
         mutations: Vec::new(),
         conversions: Vec::new(),
         limits,
+        gate: Gate::new(&limits, metrics.clone()),
+        metrics,
     };
     for Webhook(hook) in webhooks {
         match hook {

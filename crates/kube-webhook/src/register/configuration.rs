@@ -110,7 +110,7 @@ fn rule(hook: &AdmissionHook, entry: &Entry) -> RuleWithOperations {
                 .collect(),
         ),
         resources: Some(
-            std::iter::once(plural.clone())
+            std::iter::once(hook.served.resource())
                 .chain(subresources)
                 .collect(),
         ),

@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     entry::{Entry, Reinvocation, entry_setters},
     rbac,
+    resources::Resources,
     served::Served,
 };
 use crate::{
@@ -58,15 +59,7 @@ where
 
     /// Registers `hook` for a kind known at run time only, such as a `kube::discovery::ApiResource`.
     pub fn with_kind(kind: &K::DynamicType, hook: H) -> Self {
-        Self {
-            hook,
-            served: Served::of::<K>(kind),
-            route: None,
-            entry: Entry::unnamed(),
-            entries: Vec::new(),
-            needs: Vec::new(),
-            object: PhantomData,
-        }
+        Self::serving(Served::of::<K>(kind), hook)
     }
 }
 
@@ -75,13 +68,26 @@ where
     H: ValidationWebhook<K>,
     H::Operations: ValidationCallbacks<H, K>,
 {
+    /// Registers `hook` for the resources of a rule, of whose objects `K` is what it looks at: for
+    /// subresources with objects of their own, such as `pods/exec` and `deployments/scale`, and for a
+    /// narrow view of a kind, which costs less than the whole object.
+    pub fn for_resources(resources: Resources, hook: H) -> Self {
+        Self::serving(Served::resources(resources), hook)
+    }
+
     /// Registers `hook` for every kind there is, of which `K` is what it looks at: a
     /// `kube::core::DynamicObject`, or a type with a few fields. Narrow it by selectors and match
     /// conditions; without a [`domain`](super::Webhooks::domain) it has no name.
     pub fn any_kind(hook: H) -> Self {
+        Self::serving(Served::any(), hook)
+    }
+}
+
+impl<H, K> Validation<H, K> {
+    fn serving(served: Served, hook: H) -> Self {
         Self {
             hook,
-            served: Served::any(),
+            served,
             route: None,
             entry: Entry::unnamed(),
             entries: Vec::new(),
@@ -89,9 +95,7 @@ where
             object: PhantomData,
         }
     }
-}
 
-impl<H, K> Validation<H, K> {
     /// The first label of the webhook's name, instead of `validate`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.entry.name = Some(name.into());
@@ -146,7 +150,7 @@ where
             object: _,
         } = validation;
         Self(AnyHook::Validation(AdmissionHook {
-            route: route.unwrap_or_else(|| format!("/validate/{}", served.kind.to_lowercase())),
+            route: route.unwrap_or_else(|| format!("/validate/{}", served.path())),
             served,
             operations: H::Operations::OPERATIONS,
             settings: Settings { entry, entries },
@@ -186,16 +190,7 @@ where
 
     /// Registers `hook` for a kind known at run time only, such as a `kube::discovery::ApiResource`.
     pub fn with_kind(kind: &K::DynamicType, hook: H) -> Self {
-        Self {
-            hook,
-            served: Served::of::<K>(kind),
-            route: None,
-            reinvocation: Reinvocation::Never,
-            entry: Entry::unnamed(),
-            entries: Vec::new(),
-            needs: Vec::new(),
-            object: PhantomData,
-        }
+        Self::serving(Served::of::<K>(kind), hook)
     }
 }
 
@@ -204,13 +199,26 @@ where
     H: MutationWebhook<K>,
     H::Operations: MutationCallbacks<H, K>,
 {
+    /// Registers `hook` for the resources of a rule, of whose objects `K` is what it looks at: for
+    /// subresources with objects of their own, such as `pods/exec` and `deployments/scale`, and for a
+    /// narrow view of a kind, which costs less than the whole object.
+    pub fn for_resources(resources: Resources, hook: H) -> Self {
+        Self::serving(Served::resources(resources), hook)
+    }
+
     /// Registers `hook` for every kind there is, of which `K` is what it looks at: a
     /// `kube::core::DynamicObject`, or a type with a few fields. Narrow it by selectors and match
     /// conditions; without a [`domain`](super::Webhooks::domain) it has no name.
     pub fn any_kind(hook: H) -> Self {
+        Self::serving(Served::any(), hook)
+    }
+}
+
+impl<H, K> Mutation<H, K> {
+    fn serving(served: Served, hook: H) -> Self {
         Self {
             hook,
-            served: Served::any(),
+            served,
             route: None,
             reinvocation: Reinvocation::Never,
             entry: Entry::unnamed(),
@@ -219,9 +227,7 @@ where
             object: PhantomData,
         }
     }
-}
 
-impl<H, K> Mutation<H, K> {
     /// The first label of the webhook's name, instead of `mutate`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.entry.name = Some(name.into());
@@ -284,7 +290,7 @@ where
             object: _,
         } = mutation;
         Self(AnyHook::Mutation(AdmissionHook {
-            route: route.unwrap_or_else(|| format!("/mutate/{}", served.kind.to_lowercase())),
+            route: route.unwrap_or_else(|| format!("/mutate/{}", served.path())),
             served,
             operations: H::Operations::OPERATIONS,
             settings: Settings { entry, entries },
@@ -306,6 +312,7 @@ pub struct Conversion<W> {
     hook: W,
     route: Option<String>,
     annotation_prefix: Option<String>,
+    any_kind: bool,
 }
 
 impl<W: ConversionWebhook> Conversion<W> {
@@ -315,7 +322,15 @@ impl<W: ConversionWebhook> Conversion<W> {
             hook,
             route: None,
             annotation_prefix: None,
+            any_kind: false,
         }
+    }
+
+    /// Converts every kind of the storage version's group, whose versions must then all be alike:
+    /// for a server that doesn't know the names of its kinds beforehand.
+    pub fn any_kind(mut self) -> Self {
+        self.any_kind = true;
+        self
     }
 
     /// The route, instead of `/convert/GROUP/PLURAL`. Its segments are DNS-1123 subdomains.
@@ -338,12 +353,13 @@ impl<W: ConversionWebhook> From<Conversion<W>> for Webhook {
             hook,
             route,
             annotation_prefix,
+            any_kind,
         } = conversion;
         let served = Served::of::<W::Storage>(&());
         Self(AnyHook::Conversion(ConversionHook {
             route: route.unwrap_or_else(|| format!("/convert/{}/{}", served.group, served.plural)),
             served,
-            star: Arc::new(Star::new(hook.converters(), annotation_prefix)),
+            star: Arc::new(Star::new(&hook.converters(), annotation_prefix, any_kind)),
         }))
     }
 }

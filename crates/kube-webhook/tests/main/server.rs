@@ -21,13 +21,13 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-struct Serving {
-    addr: SocketAddr,
+pub(crate) struct Serving {
+    pub(crate) addr: SocketAddr,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<std::io::Result<()>>,
+    pub(crate) task: JoinHandle<std::io::Result<()>>,
 }
 
-fn serve(server: Server) -> Serving {
+pub(crate) fn serve(server: Server) -> Serving {
     let (stop, stopped) = oneshot::channel();
     Serving {
         addr: server.local_addr(),
@@ -38,17 +38,17 @@ fn serve(server: Server) -> Serving {
     }
 }
 
-fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-fn router() -> Router {
+pub(crate) fn router() -> Router {
     Router::new()
         .route("/", get(|| async { "hello" }))
         .fallback(not_found)
 }
 
-async fn connect(
+pub(crate) async fn connect(
     addr: SocketAddr,
     ca: &str,
     alpn: &[&[u8]],
@@ -70,14 +70,14 @@ async fn connect(
         .await
 }
 
-async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, path: &str) -> String {
+pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     answer(stream).await
 }
 
 /// The head of the answer, and what of the body came with it.
-async fn answer<S: AsyncRead + Unpin>(stream: &mut S) -> String {
+pub(crate) async fn answer<S: AsyncRead + Unpin>(stream: &mut S) -> String {
     let mut buffer = vec![0; 4096];
     let length = tokio::time::timeout(PATIENCE, stream.read(&mut buffer))
         .await
@@ -86,7 +86,7 @@ async fn answer<S: AsyncRead + Unpin>(stream: &mut S) -> String {
     String::from_utf8(buffer[..length].to_vec()).unwrap()
 }
 
-fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     vec!["127.0.0.1".to_owned(), "operator.hooks.svc".to_owned()]
 }
 
@@ -216,4 +216,4 @@ fn pair() -> (String, String, String) {
     (certificate.pem(), key.serialize_pem(), certificate.pem())
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
