@@ -16,6 +16,9 @@ mod metrics;
 
 mod server;
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 pub use certs::{TlsError, TlsIdentity};
 pub use fault::{Fault, not_found, status_response};
 pub use metrics::Metrics;
