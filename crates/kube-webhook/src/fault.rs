@@ -101,6 +101,12 @@ impl Fault {
         &self.message
     }
 
+    /// The same, saying which call it was about.
+    pub(crate) fn of_call(mut self, call: &impl fmt::Display) -> Self {
+        self.message = format!("{call}: {}", self.message);
+        self
+    }
+
     /// What may be logged: the message, unless it quotes an object, which could be a Secret.
     pub(crate) fn log_message(&self) -> &str {
         if self.quotes_object {

@@ -91,7 +91,7 @@ impl<'a> Review<'a> {
         let call = AssertUnwindSafe(handler.call(objects, &cx)).catch_unwind();
         let outcome = tokio::time::timeout_at(deadline.instant().into(), call)
             .await
-            .map_err(|_| Fault::timeout("the hook did not decide in time"))?
+            .map_err(|_| Fault::timeout("the hook gave no verdict by the deadline"))?
             .map_err(|panic| {
                 tracing::error!(uid = cx.uid(), panic = panic_text(&*panic), "hook panicked");
                 Fault::internal("the hook panicked")
