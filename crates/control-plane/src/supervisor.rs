@@ -112,3 +112,31 @@ fn shell(script: &str, argument: &OsStr) -> Command {
 
 const RUN: &str = include_str!("supervisor/run.sh");
 const KEEP: &str = include_str!("supervisor/keep.sh");
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_ends_at_once_takes_its_script_with_it() {
+        let (sender, ends) = mpsc::channel();
+        thread::spawn(move || {
+            for _ in 0..RUNS {
+                let script = run(Path::new("/dev/null"), GRACE, &[OsString::from("true")]);
+                // The lifeline stays, so that the script has no other cause to end.
+                let (_lifeline, words) = start(script, None).unwrap();
+                sender.send(words.last()).unwrap();
+            }
+        });
+        for _ in 0..RUNS {
+            let end = ends.recv_timeout(Duration::from_secs(30));
+            assert_eq!(end, Ok(Some(Word::Exited(0))));
+        }
+    }
+
+    const RUNS: usize = 200;
+    const GRACE: Duration = Duration::from_secs(1);
+}
