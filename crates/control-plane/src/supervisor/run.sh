@@ -39,5 +39,6 @@ while :; do
     kill -0 "$program" 2>/dev/null || break
 done
 echo "exited $status"
-kill "$watcher" 2>/dev/null
+# Not TERM: a watcher just forked may have our handler still, and drop its signal.
+kill -KILL "$watcher" 2>/dev/null
 wait "$watcher"
