@@ -13,6 +13,8 @@ mod admission;
 mod call;
 #[path = "main/cluster.rs"]
 mod cluster;
+#[path = "main/conformance.rs"]
+mod conformance;
 #[path = "main/conversion.rs"]
 mod conversion;
 #[path = "main/limits.rs"]
@@ -27,6 +29,8 @@ mod registration;
 #[path = "main/server.rs"]
 mod server;
 
+#[path = "../examples/conformance/main.rs"]
+mod conformance_server;
 #[path = "../examples/conversion_operator.rs"]
 mod conversion_operator;
 #[path = "../examples/webhook_operator.rs"]

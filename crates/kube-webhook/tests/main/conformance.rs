@@ -1,0 +1,7 @@
+//! Kubernetes' own acceptance cases (K..) against the example server and the framework, called by a
+//! real kube-apiserver.
+
+#[path = "conformance/admission.rs"]
+mod admission;
+#[path = "conformance/stage.rs"]
+mod stage;
