@@ -208,7 +208,7 @@ impl Supervisor {
         let started = state.wait_for(|state| !matches!(state, State::Starting));
         matches!(
             started.await.as_deref(),
-            Ok(State::Running | State::Exited(_))
+            Ok(State::Running | State::Exited(_) | State::Gone(Some(_)))
         )
     }
 

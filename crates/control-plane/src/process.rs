@@ -27,7 +27,8 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// When the supervisor can't be started, or the program ends at once.
+    /// When the supervisor can't be started. What becomes of the program, even of one
+    /// that can't be run, is told by [`Process::exited`].
     pub async fn spawn(&self, name: &'static str, command: &Command) -> Result<Process, Error> {
         let mut words = vec![OsString::from("/usr/bin/env")];
         for (variable, value) in command.get_envs() {

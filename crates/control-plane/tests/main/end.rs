@@ -30,6 +30,39 @@ async fn a_stopped_control_plane_is_gone_at_once() {
 }
 
 #[tokio::test]
+async fn a_program_beside_the_control_plane_ends_with_it() {
+    let control_plane = ControlPlane::start().await.unwrap();
+    let folder = control_plane.folder().to_owned();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "echo \"$GREETING\"; exec sleep 600"])
+        .env("GREETING", "hello");
+    let program = control_plane.spawn("program", &command).await.unwrap();
+    eventually("it has its variables", async || {
+        (program.log_tail() == "hello").then_some(())
+    })
+    .await;
+
+    drop(control_plane);
+    assert!(
+        folder.exists(),
+        "the program is there yet, and needs its log"
+    );
+    drop(program);
+    nothing_is_left_of(&folder).await;
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_run_is_told_by_its_end() {
+    let control_plane = ControlPlane::shared().await;
+    let command = Command::new("/no/such/program");
+    let program = control_plane.spawn("program", &command).await.unwrap();
+    let end = program.exited().await.to_string();
+    assert!(end.contains("program ended with status 127"), "{end}");
+    assert!(end.contains("/no/such/program"), "{end}");
+}
+
+#[tokio::test]
 async fn a_dropped_control_plane_leaves_nothing_behind() {
     let control_plane = ControlPlane::start().await.unwrap();
     let folder = control_plane.folder().to_owned();
