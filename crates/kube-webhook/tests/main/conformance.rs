@@ -3,5 +3,11 @@
 
 #[path = "conformance/admission.rs"]
 mod admission;
+#[path = "conformance/broken.rs"]
+mod broken;
+#[path = "conformance/conversion.rs"]
+mod conversion;
+#[path = "conformance/custom.rs"]
+mod custom;
 #[path = "conformance/stage.rs"]
 mod stage;
