@@ -9,5 +9,13 @@ mod broken;
 mod conversion;
 #[path = "conformance/custom.rs"]
 mod custom;
+#[path = "conformance/dispatch.rs"]
+mod dispatch;
+#[path = "conformance/edges.rs"]
+mod edges;
+#[path = "conformance/network.rs"]
+mod network;
+#[path = "conformance/process.rs"]
+mod process;
 #[path = "conformance/stage.rs"]
 mod stage;

@@ -107,7 +107,7 @@ impl Stage {
             },
             "matchConditions": [{
                 "name": "not-the-marker",
-                "expression": format!("!request.name.startsWith('{MARKER}')"),
+                "expression": format!("!has(request.name) || !request.name.startsWith('{MARKER}')"),
             }],
         }))
     }
