@@ -2,11 +2,12 @@
 //!
 //! Run it with `cargo run -p kube-webhook --example webhook_operator`: it serves TLS on a free port
 //! of the loopback, with a certificate made on the spot, and prints the manifests that make an API
-//! server on the same machine call it.
+//! server on the same machine call it. `-- generate` prints them for a Service instead, and `-- lint`
+//! what could be better about them.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, process::ExitCode};
 
-use kube::CustomResource;
+use kube::{CustomResource, CustomResourceExt};
 use kube_webhook::{
     Fault, Mutation, Registered, RegistrationError, Server, Target, TlsIdentity, Validation,
     Webhooks,
@@ -105,8 +106,11 @@ pub(crate) fn webhooks() -> Result<Registered, RegistrationError> {
 #[allow(dead_code, reason = "the tests include this file for the rest of it")]
 #[allow(clippy::print_stdout, reason = "the manifests are the output")]
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let registered = webhooks()?;
+    if let Some(code) = kube_webhook::cli::answer(&registered, &[V1TestEntity::crd()]) {
+        return Ok(code);
+    }
     let (identity, ca) = TlsIdentity::ephemeral(&["127.0.0.1".to_owned()])?;
     let server = Server::bind(
         (Ipv4Addr::LOCALHOST, 0).into(),
@@ -128,5 +132,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

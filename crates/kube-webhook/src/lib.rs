@@ -1,5 +1,5 @@
 #![doc = include_str!("docs/guide.md")]
-#![warn(missing_docs)]
+#![deny(missing_docs)]
 
 mod fault;
 mod names;
@@ -15,6 +15,11 @@ mod certs;
 mod metrics;
 
 mod server;
+
+pub mod lint;
+
+#[cfg(feature = "cli")]
+pub mod cli;
 
 #[cfg(feature = "testing")]
 pub mod testing;

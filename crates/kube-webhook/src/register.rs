@@ -35,6 +35,7 @@ pub use webhook::{Conversion, Mutation, Validation, Webhook};
 
 use crate::metrics::Metrics;
 use gate::Gate;
+use crate::lint::{self, Finding};
 use intake::Limits;
 use webhook::{AdmissionHook, ConversionHook};
 
@@ -225,6 +226,24 @@ impl Registered {
             .iter()
             .find(|hook| hook.served.group == group && hook.served.plural == plural)
             .map(|hook| configuration::conversion(hook, target))
+    }
+
+    /// What is wrong or unwise about it, where it is to be found at `target`.
+    #[must_use]
+    pub fn lint(&self, target: &Target) -> Vec<Finding> {
+        let validating = self.validating_configuration(target);
+        let mutating = self.mutating_configuration(target);
+        let mut findings = Vec::new();
+        findings.extend(validating.iter().flat_map(lint::validating));
+        findings.extend(mutating.iter().flat_map(lint::mutating));
+        findings.extend(lint::pair(validating.as_ref(), mutating.as_ref()));
+        for (group, plural) in self.conversions() {
+            if let Some(stanza) = self.conversion(group, plural, target) {
+                findings.extend(lint::conversion(&format!("{plural}.{group}"), &stanza));
+            }
+        }
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        findings
     }
 
     /// The rights that the program needs for its webhooks; `None` if it needs none, since being

@@ -1,0 +1,228 @@
+//! What is wrong, or unwise, about webhook configurations, before a cluster sees them.
+//!
+//! Two sorts of rules: `A1` to `A16` are the API server's own, as its validation has them (or as its
+//! calls fail later, where validation looks away); `G5` to `G22` are the good practices of the
+//! Kubernetes documentation, as far as they show in a configuration. Nothing is asked of a cluster.
+//!
+//! [`Registered::lint`](crate::Registered::lint) looks at what a program registers; the functions
+//! here take configurations of any origin.
+//!
+//! ```
+//! use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+//! use kube_webhook::lint::{self, Severity};
+//!
+//! let configuration: ValidatingWebhookConfiguration = serde_json::from_value(serde_json::json!({
+//!     "metadata": {"name": "guard"},
+//!     "webhooks": [{
+//!         "name": "guard",
+//!         "clientConfig": {"url": "https://guard.example.com/validate"},
+//!         "rules": [{
+//!             "apiGroups": ["example.com"], "apiVersions": ["v1"],
+//!             "resources": ["ports"], "operations": ["CREATE"],
+//!         }],
+//!         "sideEffects": "None",
+//!         "timeoutSeconds": 2,
+//!         "admissionReviewVersions": ["v1"],
+//!     }],
+//! }))?;
+//! let findings = lint::validating(&configuration);
+//! assert_eq!(findings[0].severity, Severity::Error);
+//! assert_eq!(
+//!     findings[0].to_string(),
+//!     "error A2 guard: the name is not a DNS subdomain of three labels or more: call it \
+//!      \"guard.DOMAIN\", such as \"guard.hooks.example.com\"",
+//! );
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+
+mod cel;
+mod client;
+mod practice;
+mod refused;
+mod selector;
+mod view;
+
+use std::fmt;
+
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceConversion,
+};
+
+use view::Hook;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth a thought.
+    Advice,
+    /// Will hurt some day.
+    Warning,
+    /// The API server refuses it, or never succeeds in calling it.
+    Error,
+}
+
+/// The id of a rule: `A1`, `G18`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rule(&'static str);
+
+impl Rule {
+    /// The id as it is written.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        self.0
+    }
+}
+
+/// Something that is wrong or unwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// By which rule.
+    pub rule: Rule,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is about: the name of a webhook, configuration or CRD.
+    pub subject: String,
+    /// What is found.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            rule,
+            severity,
+            subject,
+            message,
+            remedy,
+        } = self;
+        write!(
+            formatter,
+            "{severity} {rule} {subject}: {message}: {remedy}"
+        )
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Advice => "advice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
+    }
+}
+
+/// Looks at a validating configuration; the worst findings come first.
+#[must_use]
+pub fn validating(configuration: &ValidatingWebhookConfiguration) -> Vec<Finding> {
+    let hooks: Vec<_> = configuration
+        .webhooks
+        .iter()
+        .flatten()
+        .map(Hook::validating)
+        .collect();
+    hooks_of(configuration.metadata.name.as_deref(), &hooks)
+}
+
+/// Looks at a mutating configuration; the worst findings come first.
+#[must_use]
+pub fn mutating(configuration: &MutatingWebhookConfiguration) -> Vec<Finding> {
+    let hooks: Vec<_> = configuration
+        .webhooks
+        .iter()
+        .flatten()
+        .map(Hook::mutating)
+        .collect();
+    hooks_of(configuration.metadata.name.as_deref(), &hooks)
+}
+
+/// Looks at the conversion stanza of the CRD called `crd`; the worst findings come first.
+#[must_use]
+pub fn conversion(crd: &str, conversion: &CustomResourceConversion) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    refused::conversion(crd, conversion, &mut findings);
+    findings.sorted()
+}
+
+/// Looks at what only both configurations together show.
+pub(crate) fn pair(
+    validating: Option<&ValidatingWebhookConfiguration>,
+    mutating: Option<&MutatingWebhookConfiguration>,
+) -> Vec<Finding> {
+    let validators = validating.and_then(|one| one.webhooks.as_ref());
+    let validators: Vec<_> = validators
+        .into_iter()
+        .flatten()
+        .map(Hook::validating)
+        .collect();
+    let mutators = mutating.and_then(|one| one.webhooks.as_ref());
+    let mutators: Vec<_> = mutators.into_iter().flatten().map(Hook::mutating).collect();
+    let mut findings = Findings::default();
+    practice::pair(&validators, &mutators, &mut findings);
+    findings.sorted()
+}
+
+fn hooks_of(name: Option<&str>, hooks: &[Hook<'_>]) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    refused::configuration(name.unwrap_or_default(), hooks, &mut findings);
+    for hook in hooks {
+        refused::hook(hook, &mut findings);
+        practice::hook(hook, &mut findings);
+    }
+    practice::together(hooks, &mut findings);
+    findings.sorted()
+}
+
+/// Findings so far.
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn error(
+        &mut self,
+        rule: &'static str,
+        subject: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(rule, Severity::Error, subject, message, remedy);
+    }
+
+    fn add(
+        &mut self,
+        rule: &'static str,
+        severity: Severity,
+        subject: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.0.push(Finding {
+            rule: Rule(rule),
+            severity,
+            subject: subject.to_owned(),
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    fn sorted(self) -> Vec<Finding> {
+        let mut findings = self.0;
+        // Stable: within a severity, in the order of the configuration.
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        findings
+    }
+}
+
+#[cfg(test)]
+mod tests;
