@@ -18,6 +18,9 @@ mod server;
 
 pub mod lint;
 
+#[doc = include_str!("docs/migration.md")]
+pub mod migration {}
+
 #[cfg(feature = "cli")]
 pub mod cli;
 

@@ -95,6 +95,7 @@ impl Stage {
         self.hook_at(self.server.client_config(path), rule)
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "they are made in the call")]
     pub(crate) fn hook_at(&self, client_config: Value, rule: Value) -> Hook {
         Hook(json!({
             "clientConfig": client_config,
