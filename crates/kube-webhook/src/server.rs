@@ -13,10 +13,15 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, middleware::map_response, response::Response};
+use http::{HeaderValue, header};
 
 use connection::Connections;
 
@@ -34,6 +39,7 @@ pub struct Server {
     handshake_deadline: Duration,
     head_deadline: Duration,
     idle_deadline: Duration,
+    parting: Duration,
     drain: Duration,
 }
 
@@ -70,6 +76,7 @@ impl Server {
             handshake_deadline: HANDSHAKE,
             head_deadline: HEAD,
             idle_deadline: IDLE,
+            parting: Duration::ZERO,
             drain: DRAIN,
         })
     }
@@ -113,6 +120,15 @@ impl Server {
         self
     }
 
+    /// How long to go on after the shutdown, closing each connection with its next answer: by default
+    /// not at all. An API server keeps calling over the connections that it has, whatever the Service's
+    /// endpoints are by then, and a close that crosses its POST is a failed call; told so in an answer,
+    /// it opens another connection, elsewhere. Give it a few seconds, beyond those that endpoints need.
+    pub fn parting(mut self, delay: Duration) -> Self {
+        self.parting = delay;
+        self
+    }
+
     /// The address that is listened on, with the port that port 0 became.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
@@ -134,9 +150,19 @@ impl Server {
             }
             None => None,
         };
+        let parts = Arc::new(AtomicBool::new(false));
+        let parting = self.parting;
+        let shutdown = {
+            let parts = Arc::clone(&parts);
+            async move {
+                shutdown.await;
+                parts.store(true, Ordering::Relaxed);
+                tokio::time::sleep(parting).await;
+            }
+        };
         let connections = Connections {
             tls,
-            router: self.router,
+            router: parting_router(self.router, &parts),
             metrics: self.metrics,
             handshake_deadline: self.handshake_deadline,
             head_deadline: self.head_deadline,
@@ -151,6 +177,18 @@ impl Server {
         )
         .await
     }
+}
+
+/// Says `Connection: close` once the server parts, upon which hyper closes.
+fn parting_router(router: Router, parts: &Arc<AtomicBool>) -> Router {
+    let parts = Arc::clone(parts);
+    router.layer(map_response(move |mut response: Response| {
+        if parts.load(Ordering::Relaxed) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        std::future::ready(response)
+    }))
 }
 
 impl fmt::Debug for Server {

@@ -1,7 +1,9 @@
 //! What is derived from a registration, and what is refused.
 
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube_webhook::{
-    Entry, FailurePolicy, RegistrationError, Target, Validation, Webhooks, admission::Operation,
+    Entry, FailurePolicy, MatchPolicy, RbacOptions, RegistrationError, Scope, Target, Validation,
+    Webhooks, admission::Operation,
 };
 use serde_json::{Value, json};
 
@@ -158,4 +160,73 @@ fn what_the_api_server_would_refuse_is_refused_at_start_up() {
         two(validation().route("/validate").name("other")),
         E::DuplicateRoute { .. }
     ));
+}
+
+#[test]
+fn what_narrows_a_rule_stands_in_the_configuration() {
+    let narrowed = validation()
+        .match_policy(MatchPolicy::Exact)
+        .scope(Scope::Namespaced);
+    let registered = Webhooks::new("example").add_webhook(narrowed).build();
+    let configuration = registered.unwrap().validating_configuration(&service());
+    let webhook = &serde_json::to_value(configuration).unwrap()["webhooks"][0];
+    assert_eq!(webhook["matchPolicy"], "Exact");
+    assert_eq!(webhook["rules"][0]["scope"], "Namespaced");
+}
+
+#[test]
+fn a_hook_for_any_kind_has_a_rule_of_wildcards() {
+    let any = Validation::<_, V1TestEntity>::any_kind(TestValidationWebhook);
+    let registered = Webhooks::new("example")
+        .domain("hooks.example.com")
+        .add_webhook(any)
+        .build()
+        .unwrap();
+    assert_eq!(registered.routes().collect::<Vec<_>>(), ["/validate/any"]);
+    let configuration = registered.validating_configuration(&service());
+    let webhook = &serde_json::to_value(configuration).unwrap()["webhooks"][0];
+    assert_eq!(webhook["name"], "validate.any.hooks.example.com");
+    let rule = &webhook["rules"][0];
+    for field in ["apiGroups", "apiVersions", "resources"] {
+        assert_eq!(rule[field], json!(["*"]), "{field}");
+    }
+}
+
+#[test]
+fn rights_are_derived_only_from_what_asks_for_them() {
+    let options = RbacOptions::new("hooks", "operator");
+    let plain = Webhooks::new("example")
+        .add_webhook(validation())
+        .build()
+        .unwrap();
+    assert_eq!(plain.rbac(&options), None);
+
+    let reading = validation().reads::<Secret>().reads::<ConfigMap>();
+    let registered = Webhooks::new("example")
+        .add_webhook(reading)
+        .build()
+        .unwrap();
+    let rbac = registered.rbac(&options).unwrap();
+    assert_eq!(
+        serde_json::to_value(&rbac.role.rules).unwrap(),
+        json!([{
+            "apiGroups": [""],
+            "resources": ["configmaps", "secrets"],
+            "verbs": ["get", "list", "watch"],
+        }])
+    );
+    let subject = &rbac.binding.subjects.unwrap()[0];
+    assert_eq!(
+        (subject.namespace.as_deref(), &*subject.name),
+        (Some("hooks"), "operator")
+    );
+    let keeping = registered.rbac(&options.keep_ca_bundles()).unwrap();
+    let rules = keeping.role.rules.unwrap();
+    let own = rules
+        .iter()
+        .find(|rule| rule.verbs.contains(&"patch".to_owned()));
+    assert_eq!(
+        own.unwrap().resource_names.as_deref(),
+        Some(&["example".to_owned()][..])
+    );
 }

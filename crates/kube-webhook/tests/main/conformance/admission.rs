@@ -265,12 +265,14 @@ async fn an_unwanted_crd_is_denied() {
         ),
     );
     hook.0["namespaceSelector"] = Value::Null;
+    // The other cases make CRDs, too.
+    hook.0["objectSelector"] = json!({"matchLabels": {"case": "k10"}});
     stage.validating(vec![hook]).await;
     let crds: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
     let crd = serde_json::from_value(json!({
         "metadata": {
             "name": "denials.k10.example.com",
-            "labels": {"webhook-e2e-test": "webhook-disallow"},
+            "labels": {"webhook-e2e-test": "webhook-disallow", "case": "k10"},
         },
         "spec": {
             "group": "k10.example.com",

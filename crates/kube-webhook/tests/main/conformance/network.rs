@@ -40,6 +40,7 @@ fn serve(
 ) {
     let router = conformance_server::admission(String::new()).unwrap();
     let server = Server::bind((ip, port).into(), identity.clone(), router).unwrap();
+    let server = server.parting(Duration::from_secs(2));
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(server.serve(async {
         let _ = stopped.await;
