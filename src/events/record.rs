@@ -23,6 +23,7 @@ use crate::api::{EVENT_ID_LABEL, v1::Reservation};
 pub struct Recorder {
     reservations: Api<Reservation>,
     provider: String,
+    deadline: Duration,
 }
 
 /// What an event became.
@@ -46,8 +47,8 @@ pub enum NotRecorded {
     #[error("the reservation kept changing while it was being written")]
     Contended,
     /// The API server did not answer in time.
-    #[error("the API server did not answer within {} ms", DEADLINE.as_millis())]
-    Timeout,
+    #[error("the API server did not answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
 }
 
 impl Recorder {
@@ -56,14 +57,22 @@ impl Recorder {
         Self {
             reservations,
             provider,
+            deadline: DEADLINE,
         }
     }
 
-    /// Stores an intent, within [`DEADLINE`].
+    /// Takes another time than [`DEADLINE`] over an event.
+    #[must_use]
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Stores an intent, before the deadline.
     pub async fn record(&self, intent: &Intent) -> Result<Recorded, NotRecorded> {
-        tokio::time::timeout(DEADLINE, self.settle(intent))
+        tokio::time::timeout(self.deadline, self.settle(intent))
             .await
-            .map_err(|_| NotRecorded::Timeout)?
+            .map_err(|_| NotRecorded::Timeout(self.deadline))?
     }
 
     async fn settle(&self, intent: &Intent) -> Result<Recorded, NotRecorded> {

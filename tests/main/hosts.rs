@@ -10,8 +10,8 @@ use metal3::BareMetalHost;
 use serde_json::json;
 
 use crate::stage::{
-    KEY, flat, host_until, hosts, named, namespaced, new_host, post_signed, reservation_until,
-    reservations, shared,
+    KEY, create_host, flat, host_until, hosts, named, namespaced, new_host, post_signed,
+    reservation_until, reservations, shared,
 };
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn a_booking_of_a_host_that_is_not_there_says_so_and_is_served_when_it_com
     post_signed(stage, &flat("EVENT_START", "206", "late-host")).await;
     let waits = |reservation: &Reservation| reason(reservation, "Accepted") == Some("HostNotFound");
     reservation_until(stage, "portal-206", "to wait", waits).await;
-    new_host(stage, "late-host").await;
+    create_host(stage, "late-host").await;
     reservation_until(stage, "portal-206", "to be active", is(Phase::Active)).await;
 }
 

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use control_plane::ControlPlane;
 use kube::{Api, api::DynamicObject, discovery::ApiResource};
 
-use crate::stage::program;
+use crate::stage::{OWN_CONTROL_PLANE, program};
 
 #[test]
 fn the_manifests_are_as_the_program_generates_them() {
@@ -44,6 +44,7 @@ fn listing(folder: &Path) -> Vec<(String, String)> {
 /// On a control plane of its own: the installation registers webhooks for the whole cluster.
 #[tokio::test]
 async fn kubectl_apply_k_is_accepted_and_again() {
+    let _turn = OWN_CONTROL_PLANE.lock().await;
     crate::stage::install_crypto();
     let control_plane = ControlPlane::start().await.unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");

@@ -7,11 +7,12 @@ use kube::Api;
 use metal3::BareMetalHost;
 use xtask::stage::{Cast, HOST, NAMESPACE, Stage, Way};
 
-use crate::stage::{flat, install_crypto, post_signed, program, until};
+use crate::stage::{OWN_CONTROL_PLANE, flat, install_crypto, post_signed, program, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_operator_images_and_wipes_a_host_for_two_tenants_in_turn() {
     let Some(tools) = tools() else { return };
+    let _turn = OWN_CONTROL_PLANE.lock().await;
     install_crypto();
     let folder = tempfile::tempdir().unwrap();
     let cast = Cast::Operator {

@@ -11,11 +11,12 @@ use metal3::BareMetalHost;
 use serde_json::json;
 use xtask::stage::{Cast, HOST, NAMESPACE, Stage, Way};
 
-use crate::stage::{install_crypto, program};
+use crate::stage::{OWN_CONTROL_PLANE, install_crypto, program};
 
 #[test]
 fn the_hooks_and_the_conversion_are_called_as_a_service() {
     let test = "service_mode::the_hooks_and_the_conversion_are_called_as_a_service";
+    let _turn = OWN_CONTROL_PLANE.blocking_lock();
     control_plane::in_network_namespace(test, async |network| {
         install_crypto();
         let ip = Ipv4Addr::new(10, 0, 0, 50);

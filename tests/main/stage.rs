@@ -49,6 +49,9 @@ pub(crate) fn shared() -> &'static Stage {
     })
 }
 
+/// Held by each test that has a control plane of its own, so that there are two at most.
+pub(crate) static OWN_CONTROL_PLANE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 pub(crate) fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
@@ -91,11 +94,16 @@ pub(crate) async fn post(stage: &Stage, body: &str, signature: Option<&str>) -> 
     }
 }
 
-/// Posts a body with the right signature.
+/// Posts a body with the right signature, until it could be stored: on a machine that
+/// several control planes share, an API server may take longer than an event has.
 pub(crate) async fn post_signed(stage: &Stage, body: &Value) -> Answer {
     let body = body.to_string();
     let signature = sign(SECRET, body.as_bytes());
-    post(stage, &body, Some(&signature)).await
+    until("an event to be stored", async || {
+        let answer = post(stage, &body, Some(&signature)).await;
+        (answer.status != 503).then_some(answer)
+    })
+    .await
 }
 
 /// The flat body of the current processor, for a host and a booking.
@@ -124,6 +132,12 @@ pub(crate) fn flat(event_type: &str, event_id: &str, host: &str) -> Value {
 
 /// A host of its own for a test, available.
 pub(crate) async fn new_host(stage: &Stage, name: &str) -> BareMetalHost {
+    create_host(stage, name).await;
+    host_until(stage, name, "to be available", BareMetalHost::is_available).await
+}
+
+/// A host that nobody has looked at yet.
+pub(crate) async fn create_host(stage: &Stage, name: &str) {
     let hosts = hosts(stage);
     let mut host = BareMetalHost::new(name, &BareMetalHost::resource());
     host.metadata.namespace = Some(NAMESPACE.to_owned());
@@ -139,7 +153,6 @@ pub(crate) async fn new_host(stage: &Stage, name: &str) -> BareMetalHost {
         .create(&kube::api::PostParams::default(), &host)
         .await
         .unwrap();
-    host_until(stage, name, "to be available", BareMetalHost::is_available).await
 }
 
 pub(crate) fn hosts(stage: &Stage) -> Api<BareMetalHost> {
