@@ -4,15 +4,25 @@
 //! Harbormaster (hooks without a controller, a door without a recorder) looks healthy and
 //! isn't.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
-use axum::{Router, routing::get};
+use axum::{Router, http::StatusCode, routing::get};
+use axum_server::Handle;
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, Client, api::PostParams, config::KubeConfigOptions};
 use kube_webhook::{Server, TlsIdentity};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -31,7 +41,7 @@ use crate::{
 pub struct App {
     tls: Server,
     identity: TlsIdentity,
-    admin: Server,
+    admin: TcpListener,
     events: Option<Server>,
     controller: controller::Context,
 }
@@ -80,13 +90,15 @@ impl App {
 
         let identity = identity(config.tls).await?;
         let tls = Server::bind(config.tls_address, identity.clone(), router)
-            .with_context(|| format!("PORT: can't listen on {}", config.tls_address))?;
-        let admin = Server::bind_plain(config.admin_address, probes())
+            .with_context(|| format!("PORT: can't listen on {}", config.tls_address))?
+            .parting(config.drain_delay);
+        let admin = TcpListener::bind(config.admin_address)
             .with_context(|| format!("ADMIN_PORT: can't listen on {}", config.admin_address))?;
         let events = match config.events_address {
             Some(address) => Some(
                 Server::bind_plain(address, routes(door))
-                    .with_context(|| format!("EVENTS_HTTP_PORT: can't listen on {address}"))?,
+                    .with_context(|| format!("EVENTS_HTTP_PORT: can't listen on {address}"))?
+                    .parting(config.drain_delay),
             ),
             None => None,
         };
@@ -107,12 +119,16 @@ impl App {
     }
 
     /// The addresses that are listened on, with the ports that 0 became.
-    pub fn addresses(&self) -> Addresses {
-        Addresses {
+    ///
+    /// # Errors
+    ///
+    /// If the system doesn't know them.
+    pub fn addresses(&self) -> anyhow::Result<Addresses> {
+        Ok(Addresses {
             tls: self.tls.local_addr(),
-            admin: self.admin.local_addr(),
+            admin: self.admin.local_addr()?,
             events: self.events.as_ref().map(Server::local_addr),
-        }
+        })
     }
 
     /// Runs until `shutdown`, then lets what is under way finish.
@@ -120,15 +136,16 @@ impl App {
         self,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
-        let addresses = self.addresses();
+        let addresses = self.addresses()?;
         info!(tls = %addresses.tls, admin = %addresses.admin, "listening");
         if let Some(events) = addresses.events {
             info!(%events, "listening for events over plain HTTP");
         }
 
         let stop = Stop::new();
+        let probes = Probes::serve(self.admin, stop.is_on())?;
         let mut tasks = JoinSet::new();
-        let servers = [Some(self.tls), Some(self.admin), self.events];
+        let servers = [Some(self.tls), self.events];
         for server in servers.into_iter().flatten() {
             let stopped = stop.wait();
             tasks.spawn(async move {
@@ -150,12 +167,35 @@ impl App {
                 bail!("a task ended before its time");
             }
         }
+        // Unready at once; the listeners part with their callers, and the probes go last.
         stop.now();
         while let Some(ended) = tasks.join_next().await {
             ended??;
         }
+        probes.end().await?;
         info!("done");
         Ok(())
+    }
+}
+
+/// The plain listener for the kubelet: it needs neither TLS nor the webhooks' limits.
+struct Probes {
+    handle: Handle<SocketAddr>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Probes {
+    fn serve(listener: TcpListener, stopping: watch::Receiver<bool>) -> anyhow::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let handle = Handle::new();
+        let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+        let task = tokio::spawn(server.serve(probes(stopping).into_make_service()));
+        Ok(Self { handle, task })
+    }
+
+    async fn end(self) -> anyhow::Result<()> {
+        self.handle.graceful_shutdown(Some(PROBES_DRAIN));
+        self.task.await?.context("the listener for probes failed")
     }
 }
 
@@ -174,6 +214,10 @@ impl Stop {
             let _ = receiver.wait_for(|stopped| *stopped).await;
         }
         .boxed()
+    }
+
+    fn is_on(&self) -> watch::Receiver<bool> {
+        self.0.subscribe()
     }
 
     fn now(&self) {
@@ -243,13 +287,25 @@ async fn identity(mode: TlsMode) -> anyhow::Result<TlsIdentity> {
     }
 }
 
-fn probes() -> Router {
-    let ok = get(|| async { "ok\n" });
+fn probes(stopping: watch::Receiver<bool>) -> Router {
+    let alive = get(|| async { "ok\n" });
+    let ready = get(move || {
+        let stops = *stopping.borrow();
+        async move {
+            if stops {
+                (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+            } else {
+                (StatusCode::OK, "ok\n")
+            }
+        }
+    });
     Router::new()
-        .route("/healthz", ok.clone())
-        .route("/livez", ok.clone())
-        .route("/readyz", ok)
+        .route("/healthz", alive.clone())
+        .route("/livez", alive)
+        .route("/readyz", ready)
         .fallback(kube_webhook::not_found)
 }
+
+const PROBES_DRAIN: Duration = Duration::from_secs(1);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -103,6 +103,10 @@ pub struct ServeArgs {
     #[arg(long, env = "END_GRACE", default_value = "10m", value_parser = span::parse)]
     end_grace: Duration,
 
+    /// How long to go on serving after SIGTERM, while endpoints still name this replica
+    #[arg(long, env = "DRAIN_DELAY", default_value = "10s", value_parser = span::parse)]
+    drain_delay: Duration,
+
     /// Users whose writes to hosts are the operator's own, separated by commas
     #[arg(
         long,
@@ -180,6 +184,8 @@ pub struct Config {
     pub tls: TlsMode,
     /// A kubeconfig that overrules everything else.
     pub kubeconfig: Option<PathBuf>,
+    /// How long to go on serving after SIGTERM.
+    pub drain_delay: Duration,
     /// Users whose writes to hosts are the operator's own.
     pub operator_users: BTreeSet<String>,
 }
@@ -239,6 +245,7 @@ impl ServeArgs {
             events_address: self.events_http_port.map(address),
             tls,
             kubeconfig: self.kubeconfig,
+            drain_delay: self.drain_delay,
             operator_users: words(self.operator_users),
         })
     }

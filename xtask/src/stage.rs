@@ -379,7 +379,14 @@ impl Crew<'_> {
                 "--bind-address",
                 &self.address(),
             ])
-            .args(["--port", &self.port.to_string(), "--admin-port", "0"])
+            .args([
+                "--port",
+                &self.port.to_string(),
+                "--admin-port",
+                "0",
+                "--drain-delay",
+                "0",
+            ])
             .args([
                 "--provision-image",
                 "https://images.example.com/noble.qcow2",
