@@ -249,7 +249,11 @@ impl Stage {
     pub fn invite(&self) {
         let folder = self.folder.path().display();
         let bin = self.control_plane.assets().folder().display();
-        let built = self.program.parent().unwrap_or(Path::new(".")).display();
+        let built = self
+            .program
+            .parent()
+            .unwrap_or_else(|| Path::new("."))
+            .display();
         say(&format!(
             "\nEverything stays up until Ctrl-C. In another terminal:\n\n\
              \x20  export KUBECONFIG={}\n\
@@ -306,7 +310,7 @@ impl Crew<'_> {
                 tool::read(apply.arg(crds))?;
             }
             Cast::Simulator => {
-                self.apply(&serde_json::to_string(&metal3::crd())?, "host-crd.json")?
+                self.apply(&serde_json::to_string(&metal3::crd())?, "host-crd.json")?;
             }
         }
         let mut kubectl = self.control_plane.kubectl();

@@ -6,17 +6,17 @@ mod names;
 
 mod envelope;
 
-pub mod admission;
-pub mod conversion;
-
-mod register;
-
 mod certs;
 mod metrics;
 
-mod server;
+pub mod admission;
+pub mod conversion;
 
 pub mod lint;
+
+mod register;
+
+mod server;
 
 #[doc = include_str!("docs/migration.md")]
 pub mod migration {}

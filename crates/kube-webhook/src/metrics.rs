@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{admission::Operation, certs::TlsIdentity};
+use crate::certs::TlsIdentity;
 use certificate::Certificates;
 
 /// The framework's metrics. Clones count into the same ones; a default one counts where nobody looks.
@@ -95,12 +95,12 @@ impl Metrics {
     pub(crate) fn reviewed(
         &self,
         webhook: &Arc<str>,
-        operation: Option<Operation>,
+        operation: Option<&'static str>,
         outcome: ReviewOutcome,
         elapsed: Duration,
     ) {
         let webhook = Text(Arc::clone(webhook));
-        let operation = operation.map_or(UNKNOWN, Operation::as_str);
+        let operation = operation.unwrap_or(UNKNOWN);
         let review = ReviewLabels {
             webhook: webhook.clone(),
             operation,

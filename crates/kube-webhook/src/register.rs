@@ -33,9 +33,9 @@ pub use resources::Resources;
 pub use target::Target;
 pub use webhook::{Conversion, Mutation, Validation, Webhook};
 
+use crate::lint::{self, Finding};
 use crate::metrics::Metrics;
 use gate::Gate;
-use crate::lint::{self, Finding};
 use intake::Limits;
 use webhook::{AdmissionHook, ConversionHook};
 

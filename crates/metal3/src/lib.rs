@@ -53,6 +53,8 @@
 
 #![warn(missing_docs)]
 
+pub mod names;
+
 mod state;
 
 mod spec;
@@ -62,8 +64,6 @@ mod status;
 mod host;
 
 mod crd;
-
-pub mod names;
 
 #[cfg(feature = "simulator")]
 pub mod simulator;

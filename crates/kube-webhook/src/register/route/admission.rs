@@ -61,10 +61,12 @@ pub(super) async fn answer(
     seen.tell(&inner, &result);
     // Without our answer, the API server would tell its user which call ran out of time, and how much
     // time it had; Kubernetes' own tests want to read it.
-    result.map(|judged| judged.body).map_err(|fault| match asked {
-        Some(asked) if fault.code() == 504 => fault.of_call(&asked),
-        _ => fault,
-    })
+    result
+        .map(|judged| judged.body)
+        .map_err(|fault| match asked {
+            Some(asked) if fault.code() == 504 => fault.of_call(&asked),
+            _ => fault,
+        })
 }
 
 /// What is known of a review so far, for whoever looks at it from outside. The span, the log and the
@@ -144,7 +146,8 @@ impl Seen {
             );
         }
         let metrics = &inner.metrics;
-        metrics.reviewed(&self.route, self.operation, outcome, elapsed);
+        let operation = self.operation.map(Operation::as_str);
+        metrics.reviewed(&self.route, operation, outcome, elapsed);
     }
 }
 
