@@ -61,7 +61,6 @@ async fn kubectl_apply_k_is_accepted_and_again() {
         api_version: "apiextensions.k8s.io/v1".to_owned(),
         kind: "CustomResourceDefinition".to_owned(),
         plural: "customresourcedefinitions".to_owned(),
-        ..metal3::BareMetalHost::resource()
     };
     let crds: Api<DynamicObject> = Api::all_with(control_plane.client(), &kind);
     crate::stage::until("the CRD to be established", async || {
