@@ -43,7 +43,7 @@ pub struct Decision {
     pub status: ReservationStatus,
     /// The one step to take, once the status is stored.
     pub action: Action,
-    /// When the clock alone may change something.
+    /// When the clock alone may change something. Never in the past.
     pub wake: Option<Timestamp>,
 }
 
@@ -96,7 +96,7 @@ pub fn decide(
         return Decision {
             status,
             action,
-            wake: expiry,
+            wake: expiry.filter(|expiry| *expiry > now),
         };
     }
     if !deleting && !has_finalizer {
@@ -169,7 +169,11 @@ impl Pass<'_> {
         }
     }
 
+    /// A time that is over changes nothing any more: waking for it would be a busy loop.
     fn wake_at(&mut self, instant: Timestamp) {
+        if instant <= self.now {
+            return;
+        }
         self.wake = Some(self.wake.map_or(instant, |wake| wake.min(instant)));
     }
 }

@@ -36,6 +36,16 @@ pub fn secret(reservation: &Reservation) -> Secret {
     }
 }
 
+/// The keys that go on the host. Their form is checked again: a Reservation made by hand
+/// never passed the event door.
+pub fn accepted_keys(reservation: &Reservation) -> Vec<PublicKey> {
+    reservation
+        .authorized_keys()
+        .iter()
+        .filter_map(|key| PublicKey::parse(&key.key))
+        .collect()
+}
+
 #[derive(Serialize)]
 struct CloudConfig<'a> {
     ssh_pwauth: bool,
@@ -44,12 +54,7 @@ struct CloudConfig<'a> {
 }
 
 fn document(reservation: &Reservation) -> String {
-    // The form is checked again: a Reservation made by hand never passed the event door.
-    let keys: Vec<_> = reservation
-        .authorized_keys()
-        .iter()
-        .filter_map(|key| PublicKey::parse(&key.key))
-        .collect();
+    let keys = accepted_keys(reservation);
     let config = CloudConfig {
         ssh_pwauth: false,
         disable_root: true,

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use metal3::BareMetalHost;
+use metal3::{BareMetalHost, ProvisioningState};
 
 use super::{
     Action, Holder, Pass, conditions,
@@ -17,7 +17,7 @@ use super::{
     timing,
 };
 use crate::{
-    api::v1::{Baseline, Phase},
+    api::v1::{Baseline, DesiredState, Phase},
     reservations::lookup::Lookup,
 };
 
@@ -29,7 +29,10 @@ impl Pass<'_> {
         };
         match self.holder(host) {
             Holder::Us => self.release(host),
-            Holder::Nobody if self.clears_unheld(host) => Action::Claim,
+            Holder::Nobody if self.clears_unheld(host) => {
+                self.pin(host);
+                Action::Claim
+            }
             _ if self.status.release_time.is_some() => {
                 self.finish("Clean", "the host is clean and free again")
             }
@@ -38,7 +41,8 @@ impl Pass<'_> {
     }
 
     /// An end of the minimal shape clears a host that nothing holds, as the earlier
-    /// receiver did: it is claimed first, so that the way off is the same for all.
+    /// receiver did: it is claimed first, so that the way off is the same for all. Only an
+    /// end does so, and not the deletion of a record that never began.
     fn clears_unheld(&self, host: &BareMetalHost) -> bool {
         let spec = &self.reservation.spec;
         let minimal = spec
@@ -47,6 +51,7 @@ impl Pass<'_> {
             .is_some_and(|source| source.provider.is_some() && source.event_id.is_none());
         let free_image = self.policy.deprovision_image.as_deref();
         minimal
+            && self.reservation.desired_state() == DesiredState::Released
             && self.status.begin_time.is_none()
             && self.status.release_time.is_none()
             && !host.is_paused()
@@ -125,9 +130,11 @@ impl Pass<'_> {
     /// Free, and seen to be so *after* we asked: BareMetalHost has no observedGeneration, so
     /// `available` alone may be the operator not having looked yet.
     fn is_clean(&self, host: &BareMetalHost) -> bool {
-        // A host that never got an image from anybody has nothing to be cleaned of.
-        let untouched = self.status.applied_image.is_none() && self.status.begin_time.is_some();
-        if untouched && host.deployed_image_url().is_none() {
+        // A host that never got an image from anybody has nothing to be cleaned of, and one
+        // without a controller to reach it by never got one, and will never be `available`.
+        let untouched = self.status.begin_time.is_some()
+            || matches!(host.state(), ProvisioningState::Unmanaged);
+        if self.status.applied_image.is_none() && untouched && host.deployed_image_url().is_none() {
             return true;
         }
         if !host.is_available() || host.deployed_image_url().is_some() {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::v1::{AppliedImage, Baseline, HeldHost, Image, Phase},
-    reservations::lookup::Lookup,
+    reservations::{lookup::Lookup, user_data},
 };
 
 impl Pass<'_> {
@@ -88,9 +88,27 @@ impl Pass<'_> {
                 "no host has the booked resource's id, name or annotation".to_owned(),
             ),
         };
+        self.unpin();
         self.set(ACCEPTED, false, reason, message.clone());
         self.not_ready(reason, message);
         None
+    }
+
+    /// Which host is about to be claimed is stored before it is: were it looked up again
+    /// after a crash, a label moved in between would leave it held for ever.
+    pub(super) fn pin(&mut self, host: &BareMetalHost) {
+        self.status.host_ref = Some(HeldHost {
+            namespace: host.namespace().unwrap_or_default(),
+            name: host.name().to_owned(),
+            uid: host.uid().unwrap_or_default(),
+        });
+    }
+
+    /// A host that was never had may be another one next time.
+    fn unpin(&mut self) {
+        if self.status.claim_time.is_none() {
+            self.status.host_ref = None;
+        }
     }
 
     fn claim(&mut self, host: &BareMetalHost) -> Action {
@@ -110,13 +128,19 @@ impl Pass<'_> {
                 "the host carries an image that no reservation put there: clear spec.image",
             );
         }
+        self.pin(host);
         self.status.phase = Some(Phase::Provisioning);
         self.not_ready("Claiming", "the host is being claimed");
         Action::Claim
     }
 
     fn held(&mut self, host: &BareMetalHost) -> Action {
-        self.status.phase = Some(Phase::Provisioning);
+        let was_active = self.status.active_time.is_some();
+        self.status.phase = Some(if was_active {
+            Phase::Active
+        } else {
+            Phase::Provisioning
+        });
         self.set(
             HOST_CLAIMED,
             true,
@@ -128,11 +152,7 @@ impl Pass<'_> {
             // Stored before anything is done to the disk: later, a provisioning that isn't
             // in this record is the one that we asked for.
             self.status.claim_time = Some(Time(self.now));
-            self.status.host_ref = Some(HeldHost {
-                namespace: host.namespace().unwrap_or_default(),
-                name: host.name().to_owned(),
-                uid: host.uid().unwrap_or_default(),
-            });
+            self.pin(host);
             self.status.baseline = Some(Baseline {
                 provision_end: provision_end(host),
                 ..Baseline::default()
@@ -141,19 +161,23 @@ impl Pass<'_> {
             return Action::Wait;
         }
         let image = self.image();
+        // What we put there counts, and not what would be put there today: the site's image
+        // may be another by now.
+        let applied = self.status.applied_image.clone();
+        let ours = applied.map_or_else(|| image.url.clone(), |applied| applied.url);
         match host.wanted_image_url() {
             Some(url) if Some(url) == self.free_image_left() => {
                 self.not_provisioned("WaitingForHost", "the free host's image is taken off");
                 Action::Clear
             }
-            Some(url) if url != image.url => {
+            Some(url) if url != ours => {
                 // Somebody broke glass. Putting our image back would wipe what they did.
                 let message = "the host's image was changed by others; it is left alone";
                 self.not_ready("ImageChanged", message);
                 self.set(PROVISIONED, false, "ImageChanged", message);
                 Action::Wait
             }
-            Some(_) => self.watch(host, &image),
+            Some(_) => self.watch(host, &ours),
             None => self.provision(host, image),
         }
     }
@@ -187,7 +211,7 @@ impl Pass<'_> {
     }
 
     /// The host has our image: is it on the disk, and did *our* asking put it there?
-    fn watch(&mut self, host: &BareMetalHost, image: &Image) -> Action {
+    fn watch(&mut self, host: &BareMetalHost, image_url: &str) -> Action {
         // History stamps are whole seconds, so two provisionings may bear the same one; an
         // operator that says which generation it has seen (0.13 on) settles it.
         let baseline = self.status.baseline.as_ref();
@@ -195,13 +219,13 @@ impl Pass<'_> {
             && provision_end(host) != baseline.and_then(|baseline| baseline.provision_end.clone());
         let fresh = another || has_seen_spec(host);
         let done = *host.state() == ProvisioningState::Provisioned
-            && host.deployed_image_url() == Some(&image.url)
+            && host.deployed_image_url() == Some(image_url)
             && fresh;
         if done && !host.has_error() {
             self.status.phase = Some(Phase::Active);
             self.status.active_time.get_or_insert(Time(self.now));
             self.set(PROVISIONED, true, "Provisioned", "the image is on the host");
-            if self.reservation.authorized_keys().is_empty() {
+            if user_data::accepted_keys(self.reservation).is_empty() {
                 self.not_ready(
                     "NoAuthorizedKey",
                     "the host is up, but nobody's key is on it",
@@ -210,9 +234,6 @@ impl Pass<'_> {
                 self.set(READY, true, "Active", "the host is ready for its user");
             }
             return Action::Wait;
-        }
-        if self.status.active_time.is_some() {
-            self.status.phase = Some(Phase::Active);
         }
         let trouble = host
             .status
@@ -243,6 +264,7 @@ impl Pass<'_> {
 
     fn busy(&mut self, reason: &str, message: impl Into<String>) -> Action {
         let message = message.into();
+        self.unpin();
         self.status.phase = Some(Phase::Pending);
         self.set(HOST_CLAIMED, false, reason, message.clone());
         self.not_ready(reason, message);

@@ -24,7 +24,7 @@ struct World {
 }
 
 impl World {
-    fn new(spec: Value) -> Self {
+    fn new(spec: &Value) -> Self {
         let reservation = serde_json::from_value(json!({
             "apiVersion": "harbormaster.dev/v1",
             "kind": "Reservation",
@@ -64,7 +64,7 @@ impl World {
 
     /// A booking from an event whose START has come.
     fn booked() -> Self {
-        Self::new(json!({
+        Self::new(&json!({
             "source": {"provider": "portal", "eventId": "101"},
             "resource": {"name": "srv"},
             "window": {"start": START, "end": "2026-01-01T12:00:00Z"},
@@ -510,7 +510,7 @@ fn a_minimal_end_clears_a_host_that_nothing_holds_and_no_other() {
         "window": {"start": START},
         "lifecycle": {"desiredState": "Released"},
     });
-    let mut world = World::new(minimal.clone());
+    let mut world = World::new(&minimal);
     world.host["spec"]["image"] = json!({"url": "http://by-hand"});
     world.operator_provisions(START);
     assert_eq!(world.settle(), [Action::Claim, Action::Clear]);
@@ -518,8 +518,10 @@ fn a_minimal_end_clears_a_host_that_nothing_holds_and_no_other() {
     assert_eq!(world.settle(), [Action::Free { image: None }]);
     assert_eq!(world.phase(), Some(Phase::Released));
 
-    let mut held = World::new(minimal);
+    let mut held = World::new(&minimal);
     held.host["spec"]["image"] = json!({"url": "http://theirs"});
     held.host["spec"]["consumerRef"] = json!({"kind": "Metal3Machine", "apiVersion": "x/v1"});
     assert_eq!(held.settle(), []);
 }
+
+mod hazards;

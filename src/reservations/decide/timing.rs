@@ -23,7 +23,8 @@ pub(super) fn wanted(reservation: &Reservation, policy: &Policy, now: Timestamp)
     let released = reservation.metadata.deletion_timestamp.is_some()
         || reservation.desired_state() == DesiredState::Released
         || end(reservation, policy).is_some_and(|end| end <= now)
-        || conditions::has_failed(reservation);
+        || conditions::has_failed(reservation)
+        || has_release_begun(reservation);
     if released {
         return Wanted::Off;
     }
@@ -36,6 +37,15 @@ pub(super) fn wanted(reservation: &Reservation, policy: &Policy, now: Timestamp)
         Some(begin) if now < begin && !begun => Wanted::Later { begin },
         _ => Wanted::On,
     }
+}
+
+/// There is no way back: the evidence of a wiped disk is told from the history as it stood
+/// when the release began, which would be that of an earlier release after a way back.
+fn has_release_begun(reservation: &Reservation) -> bool {
+    reservation
+        .status
+        .as_ref()
+        .is_some_and(|status| status.release_time.is_some())
 }
 
 /// When it begins. A start event is obeyed, but not before the five minutes by which the

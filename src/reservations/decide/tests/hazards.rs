@@ -1,0 +1,156 @@
+//! What goes wrong between two writes, or while nobody looks.
+
+use super::*;
+use crate::api::v1::AuthorizedKey;
+
+#[test]
+fn a_slow_operator_is_not_waited_for_in_a_busy_loop() {
+    let mut world = World::active();
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Clear]);
+    world.host["status"]["provisioning"]["state"] = json!("deprovisioning");
+    world.pass_time(3600);
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.phase(), Some(Phase::Releasing));
+    assert_eq!(world.look().wake, None);
+}
+
+#[test]
+fn an_expired_record_that_others_keep_is_not_looked_at_in_a_busy_loop() {
+    let mut world = World::booked();
+    world.want(DesiredState::Released);
+    world.settle();
+    let metadata = &mut world.reservation.metadata;
+    metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+        world.now,
+    ));
+    metadata.finalizers = Some(vec!["example.com/audit".to_owned()]);
+    world.now = at("2026-02-01T00:00:00Z");
+    let decision = world.look();
+    assert_eq!((decision.action, decision.wake), (Action::Wait, None));
+}
+
+#[test]
+fn a_host_is_pinned_before_it_is_claimed_so_that_a_moved_label_leaves_none_behind() {
+    let mut world = World::booked();
+    world.reservation.spec.resource.as_mut().unwrap().id = Some(7);
+    world.host["metadata"]["labels"] = json!({"harbormaster.dev/resource-id": "7"});
+    world.reservation.spec.resource.as_mut().unwrap().name = Some("elsewhere".to_owned());
+    assert_eq!(world.pass(), Action::Claim);
+    // We crash, and the label goes to another host, before the claim is on record.
+    world.host["metadata"]["labels"] = json!({});
+    world.want(DesiredState::Released);
+    world.settle();
+    assert_eq!(world.phase(), Some(Phase::Released));
+    assert_eq!(world.held_by(), None);
+}
+
+#[test]
+fn a_host_that_somebody_else_got_first_may_be_another_one_next_time() {
+    let mut world = World::booked();
+    let decision = world.look();
+    assert_eq!(decision.action, Action::Claim);
+    world.reservation.status = Some(decision.status);
+    world.host["spec"]["consumerRef"] = json!({
+        "apiVersion": "harbormaster.dev/v1", "kind": "Reservation", "name": "a", "uid": "x",
+    });
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.reservation.status.as_ref().unwrap().host_ref, None);
+    // Nor does one that went before it was claimed fail the reservation.
+    let mut world = World::booked();
+    world.reservation.status = Some(world.look().status);
+    world.host["metadata"]["uid"] = json!("made-anew");
+    assert!(matches!(
+        world.settle()[..],
+        [Action::Claim, Action::Provision(_)]
+    ));
+}
+
+#[test]
+fn a_new_default_image_leaves_the_hosts_that_have_the_old_one_alone() {
+    let mut world = World::active();
+    let mut starting = World::booked();
+    starting.settle();
+    for world in [&mut world, &mut starting] {
+        world.policy.image.url = "http://images/newer.qcow2".to_owned();
+        assert_eq!(world.settle(), []);
+    }
+    assert_eq!(world.ready(), ("True".to_owned(), "Active".to_owned()));
+    starting.operator_provisions("2026-01-01T10:01:00Z");
+    starting.settle();
+    assert_eq!(starting.phase(), Some(Phase::Active));
+}
+
+#[test]
+fn a_release_that_has_begun_is_finished_whatever_the_window_says_then() {
+    let mut world = World::active();
+    world.now = at("2026-01-01T12:10:00Z");
+    assert_eq!(world.settle(), [Action::Clear]);
+    let later = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at("2026-01-02T12:00:00Z"));
+    world.reservation.spec.window.end = Some(later);
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.phase(), Some(Phase::Releasing));
+    world.operator_cleans("2026-01-01T12:11:00Z");
+    assert_eq!(world.settle(), [Action::Free { image: None }]);
+    assert_eq!(world.phase(), Some(Phase::Released));
+}
+
+#[test]
+fn a_host_whose_image_was_changed_by_others_is_still_somebodys() {
+    let mut world = World::active();
+    world.host["spec"]["image"] = json!({"url": "http://rescue"});
+    world.settle();
+    assert_eq!(world.phase(), Some(Phase::Active));
+}
+
+#[test]
+fn only_an_end_clears_a_host_that_nothing_holds() {
+    let mut world = World::new(&json!({
+        "source": {"provider": "portal"},
+        "resource": {"name": "srv"},
+        "window": {"start": "2026-01-02T10:00:00Z"},
+    }));
+    world.host["spec"]["image"] = json!({"url": "http://by-hand"});
+    world.operator_provisions(START);
+    world.reservation.metadata.deletion_timestamp = Some(
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now),
+    );
+    let before = world.host.clone();
+    assert_eq!(world.pass(), Action::Wait);
+    assert_eq!(world.phase(), Some(Phase::Released));
+    assert_eq!(world.host, before);
+}
+
+#[test]
+fn a_host_that_no_operator_can_reach_is_not_held_for_ever_by_an_end() {
+    let mut world = World::new(&json!({
+        "source": {"provider": "portal"},
+        "resource": {"name": "srv"},
+        "window": {"start": START},
+        "lifecycle": {"desiredState": "Released"},
+    }));
+    world.host["spec"]["image"] = json!({"url": "http://by-hand"});
+    world.host["status"]["provisioning"]["state"] = json!("unmanaged");
+    world.settle();
+    assert_eq!(world.phase(), Some(Phase::Released));
+    assert_eq!(world.held_by(), None);
+}
+
+#[test]
+fn keys_that_are_none_let_nobody_in() {
+    let mut world = World::booked();
+    world
+        .reservation
+        .spec
+        .access
+        .as_mut()
+        .unwrap()
+        .authorized_keys = vec![AuthorizedKey {
+        name: None,
+        key: "- name: evil".to_owned(),
+    }];
+    world.settle();
+    world.operator_provisions("2026-01-01T10:01:00Z");
+    world.settle();
+    assert_eq!(world.ready().1, "NoAuthorizedKey");
+}
