@@ -10,11 +10,11 @@ use futures::{FutureExt, StreamExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
     discovery::ApiResource,
     runtime::{
         Controller,
-        controller::{Action as Requeue, Config},
+        controller::{self, Action as Requeue, Config},
         reflector::{ObjectRef, Store},
         watcher,
     },
@@ -94,8 +94,15 @@ pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
             context,
         )
         .for_each(|outcome| async move {
-            if let Err(error) = outcome {
-                debug!("controller: {error}");
+            match outcome {
+                Ok(_) => {}
+                // Told by the error policy already, and the usual end of a deleted object.
+                Err(
+                    error @ (controller::Error::ReconcilerFailed(..)
+                    | controller::Error::ObjectNotFound(_)),
+                ) => debug!("controller: {error}"),
+                // A watch that fails (no CRD, no rights, no API server) stops everything.
+                Err(error) => warn!("controller: {error}"),
             }
         })
         .await;
@@ -132,9 +139,8 @@ async fn reconcile(cached: &Reservation, context: &Context) -> Result<Requeue, A
     };
     let host = find(&reservation, context).await?;
     let decision = decide(&reservation, &host, &context.policy, context.clock.now());
-    let stored = store_status(&reservation, &decision, context).await;
-    let acted = match stored {
-        Ok(()) => act(&decision.action, &reservation, &host, context).await,
+    let acted = match store_status(reservation, &decision, context).await {
+        Ok(stored) => act(&decision.action, &stored, &host, context).await,
         Err(error) => Err(error),
     };
     match acted {
@@ -163,13 +169,14 @@ async fn find(reservation: &Reservation, context: &Context) -> Result<Lookup, Ap
     Ok(lookup(reservation, &hosts))
 }
 
+/// Gives back the reservation as it is stored now: what follows must carry its version.
 async fn store_status(
-    reservation: &Reservation,
+    reservation: Reservation,
     decision: &Decision,
     context: &Context,
-) -> Result<(), ApiError> {
+) -> Result<Reservation, ApiError> {
     if reservation.status.as_ref() == Some(&decision.status) {
-        return Ok(());
+        return Ok(reservation);
     }
     let name = reservation.name_any();
     let before = reservation.status.as_ref().and_then(|status| status.phase);
@@ -192,8 +199,7 @@ async fn store_status(
     });
     let apply = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&status);
-    within_deadline(context.reservations.patch_status(&name, &apply, &patch)).await?;
-    Ok(())
+    within_deadline(context.reservations.patch_status(&name, &apply, &patch)).await
 }
 
 async fn act(
@@ -217,7 +223,14 @@ async fn act(
             finalize(reservation, others.collect(), context).await
         }
         (Action::Delete, _) => {
-            let params = DeleteParams::default();
+            // This record, and no other that has come to bear its name since.
+            let params = DeleteParams {
+                preconditions: Some(Preconditions {
+                    uid: reservation.uid(),
+                    resource_version: reservation.resource_version(),
+                }),
+                ..DeleteParams::default()
+            };
             within_deadline(context.reservations.delete(&name, &params)).await?;
             Ok(())
         }
