@@ -50,7 +50,7 @@ pub struct Filters {
 pub fn intent(event: Event, filters: &Filters, now: Timestamp) -> Intent {
     match event {
         Event::Other(event_type) => {
-            Intent::Ignore(format!("Event type '{event_type}' not handled"))
+            Intent::Ignore(format!("Event type '{}' not handled", shown(&event_type)))
         }
         Event::Start(booking) => match usable(&booking, filters, now) {
             Ok(window) if window.end.is_some_and(|end| end <= now) => {
@@ -80,6 +80,7 @@ fn usable(booking: &Booking, filters: &Filters, now: Timestamp) -> Result<Booked
         && !filters.resource_types.is_empty()
         && !filters.resource_types.contains(resource_type)
     {
+        let resource_type = shown(resource_type);
         return Err(format!("Resource type '{resource_type}' not handled"));
     }
     let window = window(booking, now);
@@ -126,7 +127,15 @@ fn no_host_name(name: &str) -> Option<&'static str> {
     }
 }
 
+/// A sender's text as it may stand in an answer and in the log: on one line, and short.
+fn shown(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().take(LONGEST_SHOWN).map(plain).collect()
+}
+
 const LONGEST_NAME: usize = 253;
+
+const LONGEST_SHOWN: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -217,6 +226,23 @@ mod tests {
             intent(Event::End(over), &filters, now),
             Intent::End { .. }
         ));
+    }
+
+    #[test]
+    fn what_a_sender_writes_fills_neither_the_answer_nor_the_log() {
+        let ignored = |event_type: &str| {
+            let event = Event::Other(event_type.to_owned());
+            match intent(event, &Filters::default(), at("2025-07-03T15:00:00Z")) {
+                Intent::Ignore(reason) => reason,
+                intent => panic!("{intent:?}"),
+            }
+        };
+        assert_eq!(
+            ignored("EVENT_START "),
+            "Event type 'EVENT_START ' not handled"
+        );
+        let hostile = ignored(&format!("a\nWARN all is lost{}", "x".repeat(1_000_000)));
+        assert!(hostile.len() < 100 && !hostile.contains('\n'), "{hostile}");
     }
 
     #[test]

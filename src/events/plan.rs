@@ -93,16 +93,34 @@ fn end(
     window: BookedWindow,
     newest: Option<&Reservation>,
 ) -> Plan {
+    let base = BaseName::of(provider, booking);
+    let tombstone = |name| {
+        let released = reservation(provider, booking, window, name, DesiredState::Released);
+        Plan::Create(Box::new(released))
+    };
     let Some(newest) = newest else {
         // Recorded all the same: a START that comes late must find that it is over.
-        let name = BaseName::of(provider, booking).nth(1);
-        let tombstone = reservation(provider, booking, window, name, DesiredState::Released);
-        return Plan::Create(Box::new(tombstone));
+        return tombstone(base.nth(1));
     };
+    let number = base.number(&newest.name_any()).unwrap_or(1);
+    if booking.event_id.is_none() && newest.is_finished() {
+        // The host may have got another image since, from nobody that we know of.
+        return tombstone(base.nth(number.saturating_add(1)));
+    }
+    if booking.event_id.is_some() && number > 1 && starts_after(newest, window) {
+        // An end is sent again and again; this one is of the time before the booking was
+        // moved, and must not end the one that it became.
+        return Plan::Done;
+    }
     let mut replacement = newest.clone();
     let lifecycle = replacement.spec.lifecycle.get_or_insert_default();
     lifecycle.desired_state = Some(DesiredState::Released);
     unless_same(newest, replacement)
+}
+
+fn starts_after(newest: &Reservation, window: BookedWindow) -> bool {
+    let start = newest.spec.window.start.as_ref();
+    start.is_some_and(|start| start.0 > window.start)
 }
 
 fn unless_same(newest: &Reservation, replacement: Reservation) -> Plan {
@@ -327,6 +345,38 @@ mod tests {
         ]);
         let names: Vec<_> = objects.iter().map(ResourceExt::name_any).collect();
         assert_eq!(names, ["host-restart-srv01", "host-restart-srv01.2"]);
+    }
+
+    #[test]
+    fn a_late_end_of_the_time_before_does_not_end_the_booking_that_was_moved() {
+        let moved = [
+            start(booking(), DAY1),
+            finish(booking(), DAY1),
+            start(booking(), DAY2),
+        ];
+        let late = [finish(booking(), DAY1)];
+        let objects = after(&[moved.as_slice(), &late].concat());
+        assert_eq!(objects[1].desired_state(), DesiredState::Active);
+        let own = [finish(booking(), DAY2)];
+        let objects = after(&[moved.as_slice(), &late, &own].concat());
+        assert_eq!(objects[1].desired_state(), DesiredState::Released);
+    }
+
+    #[test]
+    fn an_end_of_the_minimal_shape_clears_again_once_the_last_one_is_done() {
+        let minimal = || Booking {
+            event_id: None,
+            ..booking()
+        };
+        let mut objects = after(&[finish(minimal(), DAY1), finish(minimal(), DAY1)]);
+        assert_eq!(objects.len(), 1);
+        objects[0].status.get_or_insert_default().phase = Some(crate::api::v1::Phase::Released);
+        let again = plan("portal", &finish(minimal(), DAY2), objects.last());
+        let Plan::Create(again) = again else {
+            panic!("{again:?}")
+        };
+        assert_eq!(again.name_any(), "host-restart-srv01.2");
+        assert_eq!(again.desired_state(), DesiredState::Released);
     }
 
     #[test]

@@ -106,22 +106,25 @@ impl Recorder {
         Err(NotRecorded::Contended)
     }
 
-    /// The newest object of a booking. Nearly always there is one or none; only where it is
-    /// over do we ask for those that came after it.
+    /// The newest object of a booking. Those before it may be gone: their records expire
+    /// one by one. The first is asked for by its name as well, since labels can be lost.
     async fn newest(&self, base: &BaseName) -> Result<Option<Reservation>, kube::Error> {
-        let Some(first) = self.reservations.get_opt(&base.nth(1)).await? else {
-            return Ok(None);
-        };
+        let name = base.nth(1);
         let selector = ListParams::default().labels(&format!("{EVENT_ID_LABEL}={base}"));
-        let chain = self.reservations.list(&selector).await?;
-        let newest = chain
-            .items
-            .into_iter()
-            .filter_map(|object| Some((base.number(&object.name_any())?, object)))
-            .max_by_key(|(number, _)| *number)
-            .map(|(_, object)| object);
-        Ok(newest.or(Some(first)))
+        let (first, chain) = futures::try_join!(
+            self.reservations.get_opt(&name),
+            self.reservations.list(&selector),
+        )?;
+        Ok(newest(base, first.into_iter().chain(chain.items)))
     }
+}
+
+fn newest(base: &BaseName, objects: impl IntoIterator<Item = Reservation>) -> Option<Reservation> {
+    objects
+        .into_iter()
+        .filter_map(|object| Some((base.number(&object.name_any())?, object)))
+        .max_by_key(|(number, _)| *number)
+        .map(|(_, object)| object)
 }
 
 /// Somebody else wrote, made or removed the object in between: look again.
@@ -133,3 +136,33 @@ fn was_overtaken(status: &kube::core::Status) -> bool {
 pub const DEADLINE: Duration = Duration::from_millis(900);
 
 const ATTEMPTS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::event::Booking;
+
+    #[test]
+    fn a_booking_that_goes_on_is_found_after_its_first_record_has_expired() {
+        let minimal = Booking {
+            resource_name: "srv".to_owned(),
+            ..Booking::default()
+        };
+        let base = BaseName::of("portal", &minimal);
+        let named = |name: &str| {
+            let mut reservation = Reservation::default();
+            reservation.metadata.name = Some(name.to_owned());
+            reservation
+        };
+        let found = |names: &[&str]| {
+            let objects = names.iter().map(|name| named(name));
+            newest(&base, objects).map(|object| object.name_any())
+        };
+        assert_eq!(found(&["host-srv.2"]).as_deref(), Some("host-srv.2"));
+        assert_eq!(
+            found(&["host-srv", "host-srv.10", "host-srv.9", "host-srv2"]).as_deref(),
+            Some("host-srv.10")
+        );
+        assert_eq!(found(&[]), None);
+    }
+}
