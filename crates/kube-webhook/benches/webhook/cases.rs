@@ -1,0 +1,194 @@
+//! What is measured, one after the other, and the table.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use crate::{
+    client::{Client, request},
+    fixtures::{conversion, update},
+    process::{Role, Running},
+};
+
+struct Case {
+    name: &'static str,
+    path: &'static str,
+    body: Vec<u8>,
+    connections: usize,
+}
+
+pub(crate) async fn run_all(wanted: Option<&str>) {
+    let seconds = std::env::var("BENCH_SECONDS")
+        .ok()
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or(2.0);
+    let period = Duration::from_secs_f64(seconds);
+    let is_wanted = |name: &str| wanted.is_none_or(|wanted| name.contains(wanted));
+    println!(
+        "{:<30} {:<9} {:>10} {:>9} {:>9} {:>15} {:>9} {:>9} {:>7}",
+        "case",
+        "server",
+        "calls/s",
+        "p50 us",
+        "p99 us",
+        "cpu ms/1k calls",
+        "idle MiB",
+        "peak MiB",
+        "ratio"
+    );
+    for case in cases() {
+        if is_wanted(case.name) {
+            compare(&case, period).await;
+        }
+    }
+    if is_wanted("idle connections") {
+        for role in [Role::Constant, Role::Framework] {
+            idle_connections(role).await;
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let small = |name, path, body| Case {
+        name,
+        path,
+        body,
+        connections: 8,
+    };
+    let large = |name, path, body| Case {
+        name,
+        path,
+        body,
+        connections: 1,
+    };
+    vec![
+        small("validate 5.7 kB", "/validate/host", update(5)),
+        small("validate 5.7 kB, narrow view", "/narrow", update(5)),
+        small("validate 53 kB", "/validate/host", update(195)),
+        small("validate 53 kB, narrow view", "/narrow", update(195)),
+        small("mutate 5.7 kB", "/mutate/host", update(5)),
+        small("mutate 53 kB", "/mutate/host", update(195)),
+        small("convert 1", "/plain", conversion(1)),
+        small("convert 1, lossless", "/lossless", conversion(1)),
+        large("convert 1,000", "/plain", conversion(1_000)),
+        large("convert 1,000, lossless", "/lossless", conversion(1_000)),
+        large("convert 10,000", "/plain", conversion(10_000)),
+        large("convert 10,000, lossless", "/lossless", conversion(10_000)),
+    ]
+}
+
+/// The framework first, whose answer the other server is to give.
+async fn compare(case: &Case, period: Duration) {
+    let call = request(case.path, &case.body);
+    let framework = Running::start(Role::Framework).await;
+    let mut one = Client::new(framework.addr, &framework.ca).connect().await;
+    let answer = one.call(&call).await.to_vec();
+    let ours = measure(&framework, case, &call, period).await;
+    drop(framework);
+
+    let constant = Running::start(Role::Constant).await;
+    let mut one = Client::new(constant.addr, &constant.ca).connect().await;
+    one.call(&request("/reply", &answer)).await;
+    let theirs = measure(&constant, case, &call, period).await;
+    println!(
+        "{:<30} ({} kB in, {} kB out)",
+        case.name,
+        case.body.len() / 1_000,
+        answer.len() / 1_000
+    );
+    theirs.print(Role::Constant, None);
+    ours.print(
+        Role::Framework,
+        Some(ours.cpu_per_call / theirs.cpu_per_call),
+    );
+}
+
+struct Figures {
+    calls_per_second: f64,
+    p50: u64,
+    p99: u64,
+    /// Seconds.
+    cpu_per_call: f64,
+    idle: u64,
+    peak: u64,
+}
+
+impl Figures {
+    fn print(&self, role: Role, ratio: Option<f64>) {
+        println!(
+            "{:<30} {:<9} {:>10.1} {:>9} {:>9} {:>15.1} {:>9.1} {:>9.1} {:>7}",
+            "",
+            role.as_str(),
+            self.calls_per_second,
+            self.p50,
+            self.p99,
+            self.cpu_per_call * 1_000_000.0,
+            mebibytes(self.idle),
+            mebibytes(self.peak),
+            ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}x")),
+        );
+    }
+}
+
+async fn measure(server: &Running, case: &Case, call: &[u8], period: Duration) -> Figures {
+    let client = Client::new(server.addr, &server.ca);
+    let mut connections = join_all((0..case.connections).map(|_| client.connect())).await;
+    let (idle, _) = server.memory();
+    // To warm up: code, allocator, the sockets' windows.
+    let end = Instant::now() + period / 10;
+    join_all(connections.iter_mut().map(|one| one.call_until(call, end))).await;
+
+    let (cpu, started) = (server.cpu(), Instant::now());
+    let end = started + period;
+    let times = join_all(connections.iter_mut().map(|one| one.call_until(call, end))).await;
+    let elapsed = started.elapsed();
+    let cpu = server.cpu().saturating_sub(cpu);
+    let mut times: Vec<u64> = times.into_iter().flatten().collect();
+    times.sort_unstable();
+    let calls = f64::from(u32::try_from(times.len()).unwrap());
+    Figures {
+        calls_per_second: calls / elapsed.as_secs_f64(),
+        p50: times[times.len() / 2],
+        p99: times[times.len() * 99 / 100],
+        cpu_per_call: cpu.as_secs_f64() / calls,
+        idle,
+        peak: server.memory().1,
+    }
+}
+
+/// Memory of connections that have been used once, as those of the API server's pool.
+async fn idle_connections(role: Role) {
+    let server = Running::start(role).await;
+    let client = Client::new(server.addr, &server.ca);
+    let call = request("/validate/host", &update(5));
+    let used = async || {
+        let mut one = client.connect().await;
+        if matches!(role, Role::Framework) {
+            one.call(&call).await;
+        } else {
+            one.call(&request("/reply", b"{}")).await;
+        }
+        one
+    };
+    let mut open = vec![used().await];
+    let (before, _) = server.memory();
+    while open.len() < IDLE {
+        let more = IDLE.saturating_sub(open.len()).min(100);
+        open.extend(join_all((0..more).map(|_| used())).await);
+    }
+    let (after, _) = server.memory();
+    println!(
+        "{:<30} {:<9} {:.1} MiB before, {:.1} MiB after: {:.1} kB each",
+        "10,000 idle connections",
+        role.as_str(),
+        mebibytes(before),
+        mebibytes(after),
+        (after - before) as f64 * 1.024 / IDLE as f64,
+    );
+}
+
+fn mebibytes(kibibytes: u64) -> f64 {
+    kibibytes as f64 / 1024.0
+}
+
+const IDLE: usize = 10_000;
