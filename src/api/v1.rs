@@ -185,6 +185,12 @@ pub struct HostReference {
     pub name: Option<String>,
 }
 
+/// The `date-time`s that we can read back. The API server also takes ten digits of a second,
+/// and the last hours of 9999, which no [`jiff::Timestamp`] has room for: one object with
+/// such a time would fail the decoding of every list that it is in.
+pub const READABLE_TIME: &str = "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}\
+    ([.][0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+
 /// From when until when a host is lent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -194,9 +200,11 @@ pub struct HostReference {
 pub struct Window {
     /// When the host is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = READABLE_TIME))]
     pub start: Option<Time>,
     /// When the host is given back. Absent: until somebody says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = READABLE_TIME))]
     pub end: Option<Time>,
 }
 

@@ -51,11 +51,11 @@ use serde::{Deserialize, Serialize};
 pub struct ReservationSpec {
     /// When the host is wanted; RFC 3339 with any offset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("format" = "date-time"))]
+    #[schemars(extend("format" = "date-time", "pattern" = super::v1::READABLE_TIME))]
     pub start_time: Option<String>,
     /// When the host is given back; RFC 3339 with any offset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("format" = "date-time"))]
+    #[schemars(extend("format" = "date-time", "pattern" = super::v1::READABLE_TIME))]
     pub end_time: Option<String>,
     /// The portal's id of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 //! RFC 3339 with any offset, with or without a `[Zone/Id]` behind it, and seconds since
 //! 1970. A time without an offset is not guessed to be local: it means nothing.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::Value;
 
 /// A time as it came, and what it means.
@@ -26,7 +26,7 @@ impl EventTime {
         if text.is_empty() {
             return None;
         }
-        let instant = parse(&text).and_then(to_the_second);
+        let instant = parse(&text).and_then(to_the_second).filter(is_storable);
         Some(Self { text, instant })
     }
 }
@@ -48,6 +48,12 @@ fn parse(text: &str) -> Option<Timestamp> {
 /// A Reservation's window is in whole seconds: what a person can book.
 fn to_the_second(instant: Timestamp) -> Option<Timestamp> {
     Timestamp::from_second(instant.as_second()).ok()
+}
+
+/// A Reservation has room for no other years; an event that names one, such as 9999 for
+/// "never", must be recorded all the same.
+fn is_storable(instant: &Timestamp) -> bool {
+    (1000..3000).contains(&instant.to_zoned(TimeZone::UTC).year())
 }
 
 #[cfg(test)]
@@ -81,6 +87,10 @@ mod tests {
             "2025-07-03 15:20",
             "2025-07-03T15:20:00",
             "yesterday",
+            "9999-12-31T23:59:59Z",
+            "9998-01-01T00:00:00Z",
+            "-000044-03-15T12:00:00Z",
+            "-99999999999",
             "nan",
             "1e300",
         ] {

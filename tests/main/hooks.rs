@@ -3,7 +3,8 @@
 use harbormaster::api::v1::{Phase, Reservation};
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    discovery::ApiResource,
 };
 use metal3::BareMetalHost;
 use serde_json::{Value, json};
@@ -250,6 +251,40 @@ async fn a_window_that_ends_before_it_starts_is_refused_in_both_versions() {
         !created && complaint.contains("endTime must be after startTime"),
         "{complaint}"
     );
+}
+
+#[tokio::test]
+async fn a_time_that_we_could_not_read_back_is_refused_in_both_versions() {
+    // One such object would fail every list of Reservations, the controller's own too.
+    let stage = shared();
+    let params = PostParams::default();
+    for (n, (start, end)) in [
+        ("2030-01-02T10:00:00Z", "9999-12-31T23:59:59Z"),
+        ("2030-01-02T10:00:00+99:99", "2031-01-02T10:00:00Z"),
+        ("2030-01-02T10:00:00.1234567890Z", "2031-01-02T10:00:00Z"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (version, spec) in [
+            ("v1", json!({"window": {"start": start, "end": end}})),
+            ("v1alpha1", json!({"startTime": start, "endTime": end})),
+        ] {
+            let kind = ApiResource {
+                version: version.to_owned(),
+                api_version: format!("harbormaster.dev/{version}"),
+                ..ApiResource::erase::<Reservation>(&())
+            };
+            let mut object = DynamicObject::new(&format!("unreadable-{version}-{n}"), &kind);
+            object.data = json!({"spec": spec});
+            let client = stage.control_plane().client();
+            let untyped: Api<DynamicObject> = Api::namespaced_with(client, NAMESPACE, &kind);
+            let refused = untyped.create(&params, &object).await;
+            let refusal = refused.map(|_| ()).unwrap_err().to_string();
+            assert!(refusal.contains("is invalid"), "{version} {refusal}");
+        }
+    }
+    reservations(stage).list(&Default::default()).await.unwrap();
 }
 
 #[tokio::test]
