@@ -13,6 +13,7 @@ use kube::{
 };
 use metal3::BareMetalHost;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use super::user_data;
 use crate::api::v1::{Image, Reservation};
@@ -107,6 +108,28 @@ impl HostWriter {
             Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 404 => {}
             other => drop(other?),
         }
+        let freed = self.drop_claim(host, reservation, image).await;
+        match (freed, image) {
+            (Err(ApiError::Kube(kube::Error::Api(status))), Some(url)) if is_refusal(&status) => {
+                // The operator's webhook takes few images without a checksum. The host is
+                // clean; it must not stay held for the sake of what it would idle with.
+                // (A failed test is a refusal, too: then the next one fails as well.)
+                warn!(
+                    host = host.name(),
+                    "the free host does not get the image {url}: {}", status.message
+                );
+                self.drop_claim(host, reservation, None).await
+            }
+            (freed, _) => freed,
+        }
+    }
+
+    async fn drop_claim(
+        &self,
+        host: &BareMetalHost,
+        reservation: &Reservation,
+        image: Option<&str>,
+    ) -> Result<(), ApiError> {
         let mut operations = vec![
             json!({"op": "test", "path": "/spec/consumerRef/uid", "value": reservation.uid()}),
             json!({"op": "remove", "path": "/spec/consumerRef"}),
@@ -138,6 +161,11 @@ impl HostWriter {
     }
 }
 
+/// The API server, or a webhook that it asked, says that such an object can't be.
+fn is_refusal(status: &kube::core::Status) -> bool {
+    matches!(status.code, 400 | 403 | 422)
+}
+
 /// Every call to the API server has a deadline: kube sets none of its own.
 pub async fn within_deadline<T>(
     call: impl Future<Output = Result<T, kube::Error>>,
@@ -154,3 +182,67 @@ pub const FIELD_MANAGER: &str = "reservation-controller";
 /// Longer than the API server's own 34 s for a write is never useful; a third of it is
 /// enough for a webhook or two on the way.
 const DEADLINE: Duration = Duration::from_secs(12);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::http::{Method, Request, Response};
+    use http_body_util::BodyExt;
+    use kube::{Client, client::Body};
+
+    use super::*;
+
+    /// A writer whose API server refuses every host with an image, and what it was asked.
+    fn refused_images() -> (HostWriter, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        let client = Client::new(
+            tower::service_fn(move |request: Request<Body>| {
+                let log = log.clone();
+                async move {
+                    let is_patch = request.method() == Method::PATCH;
+                    let body = request.into_body().collect().await?.to_bytes();
+                    let body = String::from_utf8_lossy(&body).into_owned();
+                    let (code, answer) = match is_patch && body.contains("/spec/image") {
+                        true => (
+                            403,
+                            json!({"status": "Failure", "code": 403, "message": "no"}),
+                        ),
+                        false => (200, json!({"metadata": {"name": "srv"}, "spec": {}})),
+                    };
+                    if is_patch {
+                        log.lock().expect("no test panics here").push(body);
+                    }
+                    let answer = Body::from(answer.to_string().into_bytes());
+                    let answer = Response::builder().status(code).body(answer);
+                    Ok::<_, kube::Error>(answer.expect("the parts are valid"))
+                }
+            }),
+            "metal3",
+        );
+        let hosts =
+            Api::namespaced_with(client.clone(), "metal3", &metal3::BareMetalHost::resource());
+        (
+            HostWriter::new(hosts, Api::namespaced(client, "metal3")),
+            asked,
+        )
+    }
+
+    #[tokio::test]
+    async fn a_clean_host_is_freed_even_if_its_idle_image_is_refused() {
+        let (writer, asked) = refused_images();
+        let host = BareMetalHost::new("srv", &BareMetalHost::resource());
+        let mut reservation = Reservation::default();
+        reservation.metadata.name = Some("portal-101".to_owned());
+        reservation.metadata.uid = Some("uid-101".to_owned());
+        writer
+            .free(&host, &reservation, Some("http://idle"))
+            .await
+            .unwrap();
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked.len(), 2);
+        // Even then only where the claim is ours.
+        assert!(asked[1].contains("uid-101") && !asked[1].contains("http://idle"));
+    }
+}

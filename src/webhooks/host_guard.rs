@@ -111,9 +111,13 @@ fn changed_fields(old: &BareMetalHostSpec, new: &BareMetalHostSpec) -> Vec<&'sta
 
 fn refusal(holder: &ConsumerRef, fields: &[&str]) -> ValidationResult {
     let name = holder.name.as_deref().unwrap_or("unknown");
+    let namespace = match holder.namespace.as_deref() {
+        Some(namespace) => format!(" -n {namespace}"),
+        None => String::new(),
+    };
     let message = format!(
         "the host is held by Reservation {name}; only Harbormaster may change {}. To take the \
-         host back, end the reservation: kubectl delete reservation {name}",
+         host back, end the reservation: kubectl delete reservation {name}{namespace}",
         fields.join(", ")
     );
     fields.iter().fold(
@@ -146,6 +150,7 @@ mod tests {
                 "consumerRef": {
                     "apiVersion": "harbormaster.dev/v1",
                     "kind": "Reservation",
+                    "namespace": "metal3",
                     "name": "portal-101",
                     "uid": "1",
                 },
@@ -170,6 +175,10 @@ mod tests {
             "{message}"
         );
         assert!(message.contains("spec.image"), "{message}");
+        assert!(
+            message.ends_with("kubectl delete reservation portal-101 -n metal3"),
+            "{message}"
+        );
     }
 
     #[tokio::test]
