@@ -256,6 +256,13 @@ fn reason<'a>(reservation: &'a Reservation, condition: &str) -> Option<&'a str> 
 #[tokio::test]
 async fn the_program_is_refused_nothing_that_it_asks_for() {
     let stage = shared();
+    // A whole life first, else the log may hold nothing yet.
+    new_host(stage, "permitted").await;
+    post_signed(stage, &flat("EVENT_START", "207", "permitted")).await;
+    reservation_until(stage, "portal-207", "to be active", is(Phase::Active)).await;
+    post_signed(stage, &flat("EVENT_END", "207", "permitted")).await;
+    reservation_until(stage, "portal-207", "to be released", is(Phase::Released)).await;
     let log = stage.serve_log();
+    assert!(log.contains("portal-207"), "{log}");
     assert!(!log.contains("forbidden"), "{log}");
 }
