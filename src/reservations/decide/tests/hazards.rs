@@ -154,3 +154,23 @@ fn keys_that_are_none_let_nobody_in() {
     world.settle();
     assert_eq!(world.ready().1, "NoAuthorizedKey");
 }
+
+#[test]
+fn what_is_stored_to_the_second_is_not_stored_again_and_again() {
+    let mut world = World::booked();
+    world.now = at("2026-01-01T10:00:00.987654321Z");
+    let mut stored = 0;
+    for _ in 0..20 {
+        let before = world.reservation.status.clone();
+        world.pass();
+        // As it comes back from the API server.
+        let text = serde_json::to_string(&world.reservation).unwrap();
+        world.reservation = serde_json::from_str(&text).unwrap();
+        stored += usize::from(world.reservation.status != before);
+        world.pass_time(1);
+    }
+    assert_eq!(world.phase(), Some(Phase::Provisioning));
+    assert!(stored <= 4, "{stored} writes");
+    let before = world.reservation.status.clone();
+    assert_eq!(Some(world.look().status), before);
+}
