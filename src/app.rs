@@ -247,6 +247,8 @@ async fn client(kubeconfig: Option<&PathBuf>) -> anyhow::Result<Client> {
     // have deadlines of their own, and tell when they failed.
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // Without it, a watch over a connection that died silently would wait for ever.
+    config.read_timeout = Some(WATCH_TIMEOUT);
     Ok(Client::try_from(config)?)
 }
 
@@ -309,3 +311,6 @@ fn probes(stopping: watch::Receiver<bool>) -> Router {
 const PROBES_DRAIN: Duration = Duration::from_secs(1);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A little longer than the 290 s after which a quiet watch is ended by the API server.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(295);

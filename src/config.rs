@@ -106,15 +106,6 @@ pub struct ServeArgs {
     /// How long to go on serving after SIGTERM, while endpoints still name this replica
     #[arg(long, env = "DRAIN_DELAY", default_value = "10s", value_parser = span::parse)]
     drain_delay: Duration,
-
-    /// Users whose writes to hosts are the operator's own, separated by commas
-    #[arg(
-        long,
-        env = "OPERATOR_USERS",
-        value_delimiter = ',',
-        default_value = OPERATOR_USERS
-    )]
-    operator_users: Vec<String>,
 }
 
 /// Which hosts, and where; shared by `serve` and `generate`.
@@ -135,6 +126,15 @@ pub struct HostArgs {
     /// The plural of the host kind
     #[arg(long, env = "BMH_PLURAL", default_value = "baremetalhosts")]
     bmh_plural: String,
+
+    /// Users whose writes to hosts are the operator's own, separated by commas
+    #[arg(
+        long,
+        env = "OPERATOR_USERS",
+        value_delimiter = ',',
+        default_value = OPERATOR_USERS
+    )]
+    operator_users: Vec<String>,
 }
 
 /// A text that is never shown.
@@ -246,7 +246,7 @@ impl ServeArgs {
             tls,
             kubeconfig: self.kubeconfig,
             drain_delay: self.drain_delay,
-            operator_users: words(self.operator_users),
+            operator_users: self.hosts.operator_users(),
         })
     }
 
@@ -276,6 +276,11 @@ impl ServeArgs {
 }
 
 impl HostArgs {
+    /// Users whose writes to hosts are the operator's own.
+    pub fn operator_users(&self) -> BTreeSet<String> {
+        words(self.operator_users.clone())
+    }
+
     /// The host kind.
     pub fn resource(&self) -> ApiResource {
         ApiResource {

@@ -26,10 +26,11 @@ impl PublicKey {
         let mut words = line.split_ascii_whitespace();
         let kind = words.next()?;
         let blob = words.next()?;
-        let is_base64 = blob
-            .trim_end_matches('=')
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
+        let blob = blob.trim_end_matches('=');
+        let is_base64 = !blob.is_empty()
+            && blob
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
         (KEY_TYPES.contains(&kind) && is_base64).then(|| Self(line.trim().to_owned()))
     }
 
@@ -89,6 +90,7 @@ mod tests {
             "-----BEGIN OPENSSH PRIVATE KEY-----",
             "command=\"rm -rf /\" ssh-ed25519 AAAA",
             "ssh-ed25519",
+            "ssh-ed25519 =",
             "ssh-ed25519 AA\u{7}AA",
             "ssh-ed25519 AA\"AA",
             "ssh-dss AAAA",

@@ -2,7 +2,7 @@
 //!
 //! Every write carries the version of the host that was decided on, or a test of whose
 //! claim it is: a lease is no fence, and a cache lags, so a write that was overtaken fails
-//! (409, or 422 for a failed test) and is decided anew. Called by the controller.
+//! and is decided anew. Called by the controller.
 
 use std::{future::Future, time::Duration};
 

@@ -5,7 +5,7 @@
 //! the operator, its finalizers or an admin write passes. Our own user is never refused,
 //! nor are the operator's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube_webhook::{
     Fault,
@@ -14,7 +14,7 @@ use kube_webhook::{
         ValidationWebhook,
     },
 };
-use metal3::{BareMetalHost, BareMetalHostSpec, ConsumerRef};
+use metal3::{BareMetalHost, BareMetalHostSpec, ConsumerRef, names};
 use serde::Deserialize;
 
 use crate::api::GROUP;
@@ -33,6 +33,13 @@ impl HostGuard {
             own_user,
             operator_users,
         }
+    }
+
+    /// Everybody whom the guard lets through: the API server need not even ask about them.
+    pub fn exempt_users(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.own_user)
+            .chain(&self.operator_users)
+            .map(String::as_str)
     }
 
     fn is_exempt(&self, cx: &AdmissionContext<'_>) -> bool {
@@ -72,7 +79,10 @@ impl ValidateUpdate<BareMetalHost> for HostGuard {
         let Some(holder) = holder(&old.spec).or_else(|| holder(&new.spec)) else {
             return Ok(ValidationResult::success());
         };
-        let changed = changed_fields(&old.spec, &new.spec);
+        let mut changed = changed_fields(&old.spec, &new.spec);
+        if new.is_detached() && !old.metadata.annotations.contains_key(names::DETACHED) {
+            changed.push("metadata.annotations");
+        }
         Ok(if changed.is_empty() {
             ValidationResult::success()
         } else {
@@ -85,7 +95,15 @@ impl ValidateUpdate<BareMetalHost> for HostGuard {
 #[derive(Deserialize)]
 struct Narrow {
     #[serde(default)]
+    metadata: NarrowMetadata,
+    #[serde(default)]
     spec: BareMetalHostSpec,
+}
+
+#[derive(Default, Deserialize)]
+struct NarrowMetadata {
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 fn holder(spec: &BareMetalHostSpec) -> Option<&ConsumerRef> {
@@ -94,7 +112,8 @@ fn holder(spec: &BareMetalHostSpec) -> Option<&ConsumerRef> {
     })
 }
 
-/// The fields that decide what is on the disk, who can log in, and whose the host is.
+/// The fields that decide what is on the disk, who can log in, whose the host is, and whether
+/// it will be wiped.
 fn changed_fields(old: &BareMetalHostSpec, new: &BareMetalHostSpec) -> Vec<&'static str> {
     [
         ("spec.image", old.image == new.image),
@@ -103,6 +122,14 @@ fn changed_fields(old: &BareMetalHostSpec, new: &BareMetalHostSpec) -> Vec<&'sta
         ("spec.networkData", old.network_data == new.network_data),
         ("spec.metaData", old.meta_data == new.meta_data),
         ("spec.consumerRef", old.consumer_ref == new.consumer_ref),
+        (
+            "spec.externallyProvisioned",
+            old.externally_provisioned == new.externally_provisioned,
+        ),
+        (
+            "spec.automatedCleaningMode",
+            old.automated_cleaning_mode == new.automated_cleaning_mode,
+        ),
     ]
     .into_iter()
     .filter_map(|(field, same)| (!same).then_some(field))
@@ -179,6 +206,21 @@ mod tests {
             message.ends_with("kubectl delete reservation portal-101 -n metal3"),
             "{message}"
         );
+    }
+
+    #[tokio::test]
+    async fn nobody_takes_a_held_host_out_of_the_operators_hands_before_it_is_wiped() {
+        let mut detached = held("a");
+        detached["metadata"]["annotations"] = json!({names::DETACHED: "{}"});
+        let mut external = held("a");
+        external["spec"]["externallyProvisioned"] = json!(true);
+        let mut dirty = held("a");
+        dirty["spec"]["automatedCleaningMode"] = json!("disabled");
+        for changed in [&detached, &external, &dirty] {
+            assert!(!update("luigi", &held("a"), changed).await.is_allowed());
+        }
+        // Who was detached before, for whatever reason, may be put back.
+        assert!(update("luigi", &detached, &held("a")).await.is_allowed());
     }
 
     #[tokio::test]

@@ -111,6 +111,12 @@ impl Pass<'_> {
                 "the host is paused or detached: it is not being cleaned, and stays held"
                     .to_owned(),
             )
+        } else if !is_cleaned(host) {
+            (
+                "CleaningFailed",
+                "the host's cleaning is disabled: it is not being cleaned, and stays held"
+                    .to_owned(),
+            )
         } else if host.has_error() {
             let text = host
                 .status
@@ -137,7 +143,7 @@ impl Pass<'_> {
         if self.status.applied_image.is_none() && untouched && host.deployed_image_url().is_none() {
             return true;
         }
-        if !host.is_available() || host.deployed_image_url().is_some() {
+        if !host.is_available() || host.deployed_image_url().is_some() || !is_cleaned(host) {
             return false;
         }
         let baseline = self.status.baseline.clone().unwrap_or_default();
@@ -173,6 +179,12 @@ impl Pass<'_> {
         }
         Action::Wait
     }
+}
+
+/// Whether the operator wipes this host at all: to be lent, it had to; what was changed since
+/// must be changed back before anybody else gets the disk.
+fn is_cleaned(host: &BareMetalHost) -> bool {
+    host.spec.automated_cleaning_mode.as_deref() != Some("disabled")
 }
 
 fn deprovision_start(host: &BareMetalHost) -> Option<Time> {

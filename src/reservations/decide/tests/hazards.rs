@@ -174,3 +174,17 @@ fn what_is_stored_to_the_second_is_not_stored_again_and_again() {
     let before = world.reservation.status.clone();
     assert_eq!(Some(world.look().status), before);
 }
+
+#[test]
+fn a_host_whose_cleaning_was_switched_off_meanwhile_is_not_handed_on() {
+    let mut world = World::active();
+    world.host["spec"]["automatedCleaningMode"] = json!("disabled");
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Clear]);
+    world.operator_cleans("2026-01-01T11:00:00Z");
+    world.pass_time(86_400);
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.held_by().as_deref(), Some("portal-101"));
+    world.host["spec"]["automatedCleaningMode"] = json!("metadata");
+    assert_eq!(world.settle(), [Action::Free { image: None }]);
+}
