@@ -15,7 +15,6 @@ use std::{
 use anyhow::{Context as _, bail};
 use control_plane::{ControlPlane, Process};
 use futures::channel::oneshot;
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use self::crew::Crew;
@@ -52,7 +51,7 @@ pub struct Stage {
     program: PathBuf,
     serve: Process,
     operator: Operator,
-    folder: TempDir,
+    folder: PathBuf,
     port: u16,
 }
 
@@ -71,14 +70,16 @@ impl Stage {
         let started = Instant::now();
         say("Starting etcd and kube-apiserver ...");
         let control_plane = ControlPlane::start().await?;
-        let folder = TempDir::with_prefix("harbormaster-demo-")?;
-        certificates::write(folder.path(), &["localhost", "127.0.0.1", SERVICE_NAME])?;
-        fs::write(folder.path().join("secret"), SECRET)?;
+        // Inside the control plane's own, which is removed however we end.
+        let folder = control_plane.folder().join("stage");
+        fs::create_dir(&folder)?;
+        certificates::write(&folder, &["localhost", "127.0.0.1", SERVICE_NAME])?;
+        fs::write(folder.join("secret"), SECRET)?;
 
         let crew = Crew {
             control_plane: &control_plane,
             program,
-            folder: folder.path(),
+            folder: &folder,
             way,
             port: match way {
                 Way::Service(_) => 443,
@@ -160,11 +161,8 @@ impl Stage {
                 "HARBORMASTER_URL",
                 format!("https://localhost:{}/webhook", self.port),
             )
-            .env("HARBORMASTER_CA_FILE", self.folder.path().join("ca.crt"))
-            .env(
-                "HARBORMASTER_SECRET_FILE",
-                self.folder.path().join("secret"),
-            );
+            .env("HARBORMASTER_CA_FILE", self.folder.join("ca.crt"))
+            .env("HARBORMASTER_SECRET_FILE", self.folder.join("secret"));
         command
     }
 
@@ -182,7 +180,7 @@ impl Stage {
     /// A configuration that is stored is not yet in force: a dry run that must be refused
     /// tells when it is.
     async fn await_guard(&self) -> anyhow::Result<()> {
-        let host = self.folder.path().join("marker.json");
+        let host = self.folder.join("marker.json");
         let claim = r#"{"apiVersion":"harbormaster.dev/v1","kind":"Reservation","name":"x"}"#;
         fs::write(
             &host,
@@ -230,7 +228,7 @@ impl Stage {
 
     /// The folder with `ca.crt`.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// What a person would look at first when the story got stuck.
@@ -249,7 +247,7 @@ impl Stage {
 
     /// What to try while everything is up.
     pub fn invite(&self) {
-        let folder = self.folder.path().display();
+        let folder = self.folder.display();
         let bin = self.control_plane.assets().folder().display();
         let built = self
             .program
