@@ -12,6 +12,7 @@
 mod check;
 mod delta;
 mod object;
+mod quick;
 mod remainder;
 mod review;
 mod spoke;

@@ -8,9 +8,16 @@
 mod admission;
 mod conversion;
 mod deadline;
+mod fields;
 mod text;
+mod tree;
 
-use serde::Deserialize;
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::value::RawValue;
 
 use crate::Fault;
@@ -21,7 +28,9 @@ pub(crate) use admission::{
 pub use admission::{GroupVersionKind, GroupVersionResource, UserInfo};
 pub(crate) use conversion::{ConversionAnswer, ConversionRequest, conversion_failure};
 pub(crate) use deadline::Deadline;
+pub(crate) use fields::Fields;
 pub(crate) use text::Text;
+pub(crate) use tree::same;
 
 /// The version of a review, which is also the version of its answer: an answer in another one
 /// doesn't decode on the API server's side.
@@ -32,6 +41,14 @@ pub(crate) enum ReviewVersion {
 }
 
 impl ReviewVersion {
+    fn of(api_version: &str, group: &str) -> Option<Self> {
+        match api_version.strip_prefix(group)? {
+            "/v1" => Some(Self::V1),
+            "/v1beta1" => Some(Self::V1beta1),
+            _ => None,
+        }
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::V1 => "v1",
@@ -40,26 +57,45 @@ impl ReviewVersion {
     }
 }
 
-/// Reads the outermost layer of a review of `kind`: its version, and its request still unread.
-pub(crate) fn open<'a>(
+/// Reads a review of `kind`: its version and its request.
+///
+/// In one pass over the body, most of which are objects to be skipped. If that fails, layer by layer
+/// once more, which tells what is wrong.
+pub(crate) fn read<'a, T: Deserialize<'a>>(
     body: &'a [u8],
     group: &str,
     kind: &str,
-) -> Result<(ReviewVersion, &'a RawValue), Fault> {
+) -> Result<(ReviewVersion, T), Fault> {
     // serde reads a struct from an array, too.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Fault::bad_request("the body is not a JSON object"));
     }
-    let head: Head<'a> = serde_json::from_slice(body)
+    if let Ok(Review {
+        api_version,
+        kind: own_kind,
+        request: Some(MapOnly(request)),
+    }) = serde_json::from_slice::<Review<'a, MapOnly<T>>>(body)
+        && let Some(version) = ReviewVersion::of(&api_version, group)
+        && *own_kind == *kind
+    {
+        return Ok((version, request));
+    }
+    let (version, request) = open(body, group, kind)?;
+    let request = serde_json::from_str(request.get()).map_err(|error| {
+        Fault::bad_request(format!("the review's request can't be read: {error}"))
+    })?;
+    Ok((version, request))
+}
+
+/// Reads the outermost layer of a review of `kind`: its version, and its request still unread.
+fn open<'a>(
+    body: &'a [u8],
+    group: &str,
+    kind: &str,
+) -> Result<(ReviewVersion, &'a RawValue), Fault> {
+    let head: Review<'a, &'a RawValue> = serde_json::from_slice(body)
         .map_err(|error| Fault::bad_request(format!("the body is not a review: {error}")))?;
-    let version = head
-        .api_version
-        .strip_prefix(group)
-        .and_then(|rest| match rest {
-            "/v1" => Some(ReviewVersion::V1),
-            "/v1beta1" => Some(ReviewVersion::V1beta1),
-            _ => None,
-        });
+    let version = ReviewVersion::of(&head.api_version, group);
     let Some(version) = version.filter(|_| *head.kind == *kind) else {
         return Err(Fault::invalid_object(format!(
             "expected {group}/v1 or {group}/v1beta1 {kind}, got {:?} {:?}",
@@ -79,14 +115,41 @@ pub(crate) fn is_object(raw: &RawValue) -> bool {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Head<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "R: Deserialize<'de>"))]
+struct Review<'a, R> {
     #[serde(borrow, default)]
     api_version: Text<'a>,
     #[serde(borrow, default)]
     kind: Text<'a>,
-    #[serde(borrow, default)]
-    request: Option<&'a RawValue>,
+    #[serde(default = "none")]
+    request: Option<R>,
+}
+
+fn none<R>() -> Option<R> {
+    None
+}
+
+/// What serde would also read from an array.
+struct MapOnly<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for MapOnly<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MapVisitor(PhantomData))
+    }
+}
+
+struct MapVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for MapVisitor<T> {
+    type Value = MapOnly<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(MapOnly)
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +164,8 @@ mod tests {
             r#"{"kind":"AdmissionReview","request":{}}"#,
             "{}",
         ] {
-            let fault = open(body.as_bytes(), "admission.k8s.io", "AdmissionReview").unwrap_err();
+            let fault = read::<&RawValue>(body.as_bytes(), "admission.k8s.io", "AdmissionReview")
+                .unwrap_err();
             assert_eq!(fault.code(), 422, "{body}");
         }
     }
@@ -117,7 +181,8 @@ mod tests {
             "\u{feff}{}",
             r#"{"kind":"a","kind":"b"}"#,
         ] {
-            let fault = open(body.as_bytes(), "admission.k8s.io", "AdmissionReview").unwrap_err();
+            let fault = read::<&RawValue>(body.as_bytes(), "admission.k8s.io", "AdmissionReview")
+                .unwrap_err();
             assert_eq!(fault.code(), 400, "{body}");
         }
     }

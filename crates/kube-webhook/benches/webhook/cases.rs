@@ -62,12 +62,12 @@ fn cases() -> Vec<Case> {
         connections: 1,
     };
     vec![
-        small("validate 5.7 kB", "/validate/host", update(5)),
-        small("validate 5.7 kB, narrow view", "/narrow", update(5)),
-        small("validate 53 kB", "/validate/host", update(195)),
-        small("validate 53 kB, narrow view", "/narrow", update(195)),
-        small("mutate 5.7 kB", "/mutate/host", update(5)),
-        small("mutate 53 kB", "/mutate/host", update(195)),
+        small("validate 5.7 kB", "/validate/host", update(11)),
+        small("validate 5.7 kB, narrow view", "/narrow", update(11)),
+        small("validate 53 kB", "/validate/host", update(222)),
+        small("validate 53 kB, narrow view", "/narrow", update(222)),
+        small("mutate 5.7 kB", "/mutate/host", update(11)),
+        small("mutate 53 kB", "/mutate/host", update(222)),
         small("convert 1", "/plain", conversion(1)),
         small("convert 1, lossless", "/lossless", conversion(1)),
         large("convert 1,000", "/plain", conversion(1_000)),
@@ -160,7 +160,7 @@ async fn measure(server: &Running, case: &Case, call: &[u8], period: Duration) -
 async fn idle_connections(role: Role) {
     let server = Running::start(role).await;
     let client = Client::new(server.addr, &server.ca);
-    let call = request("/validate/host", &update(5));
+    let call = request("/validate/host", &update(11));
     let used = async || {
         let mut one = client.connect().await;
         if matches!(role, Role::Framework) {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     AdmissionContext, GroupVersionKind, GroupVersionResource, MutationCallbacks, MutationWebhook,
-    Old, Operation, ValidationCallbacks, ValidationWebhook, budget,
+    Old, Operation, OperationSet, ValidationCallbacks, ValidationWebhook, budget,
     old::decode,
     patch,
     result::{Denial, Verdict},
@@ -153,7 +153,7 @@ impl<'a> Objects<'a> {
             .ok_or_else(|| Fault::invalid_object("the review has no oldObject"))
     }
 
-    fn sent(&self) -> Result<&'a RawValue, Fault> {
+    pub(super) fn sent(&self) -> Result<&'a RawValue, Fault> {
         self.new
             .ok_or_else(|| Fault::invalid_object("the review has no object"))
     }
@@ -221,10 +221,25 @@ where
         cx: &'a AdmissionContext<'a>,
     ) -> BoxFuture<'a, Result<Outcome, Fault>> {
         async move {
-            let result = H::Operations::call(&self.hook, objects, cx).await?;
-            let patch = match result.object {
-                Some(object) => patch::between::<K>(objects.sent()?, &object)?,
-                None => None,
+            let mut before = None;
+            let mut object = None;
+            if cx.operation() != Operation::Delete
+                && H::Operations::OPERATIONS.contains(&cx.operation())
+            {
+                let new: K = objects.decode_new()?;
+                // Before the hook changes it; to decode it again would cost four times as much.
+                before = serde_json::to_string(&new).ok();
+                object = Some(new);
+            }
+            let result = H::Operations::call(&self.hook, object, objects, cx).await?;
+            let patch = match (result.object, before) {
+                (Some(object), Some(before)) => {
+                    patch::between::<K>(objects.sent()?, &before, &object)?
+                }
+                (Some(_), None) => {
+                    return Err(Fault::internal("the hook's type can't be written as JSON"));
+                }
+                (None, _) => None,
             };
             Ok(Outcome {
                 verdict: result.verdict,

@@ -168,6 +168,7 @@ pub trait MutationCallbacks<H, K>: OperationSet {
     #[doc(hidden)]
     fn call<'a>(
         hook: &'a H,
+        new: Option<K>,
         objects: Objects<'a>,
         cx: &'a AdmissionContext<'a>,
     ) -> BoxFuture<'a, Result<MutationResult<K>, Fault>>;
@@ -182,12 +183,13 @@ macro_rules! mutation_callbacks {
         {
             fn call<'a>(
                 hook: &'a H,
+                new: Option<K>,
                 objects: Objects<'a>,
                 cx: &'a AdmissionContext<'a>,
             ) -> BoxFuture<'a, Result<MutationResult<K>, Fault>> {
                 #[allow(unreachable_patterns, reason = "the set of all has no other operation")]
                 match cx.operation() {
-                    $(Operation::$operation => $call(hook, objects, cx).boxed(),)+
+                    $(Operation::$operation => $call(hook, new, objects, cx).boxed(),)+
                     _ => std::future::ready(Ok(MutationResult::no_changes())).boxed(),
                 }
             }
@@ -234,18 +236,20 @@ mutation_callbacks!((Create, Update, Delete, Connect) =>
 
 async fn create<H, K>(
     hook: &H,
-    objects: Objects<'_>,
+    new: Option<K>,
+    _: Objects<'_>,
     cx: &AdmissionContext<'_>,
 ) -> Result<MutationResult<K>, Fault>
 where
     H: MutateCreate<K>,
     K: DeserializeOwned + Send + Sync + 'static,
 {
-    hook.create(objects.decode_new()?, cx).await
+    hook.create(sent(new)?, cx).await
 }
 
 async fn update<H, K>(
     hook: &H,
+    new: Option<K>,
     objects: Objects<'_>,
     cx: &AdmissionContext<'_>,
 ) -> Result<MutationResult<K>, Fault>
@@ -253,12 +257,12 @@ where
     H: MutateUpdate<K>,
     K: DeserializeOwned + Send + Sync + 'static,
 {
-    hook.update(&objects.old()?, objects.decode_new()?, cx)
-        .await
+    hook.update(&objects.old()?, sent(new)?, cx).await
 }
 
 async fn delete<H, K>(
     hook: &H,
+    _: Option<K>,
     objects: Objects<'_>,
     cx: &AdmissionContext<'_>,
 ) -> Result<MutationResult<K>, Fault>
@@ -275,12 +279,18 @@ where
 
 async fn connect<H, K>(
     hook: &H,
-    objects: Objects<'_>,
+    new: Option<K>,
+    _: Objects<'_>,
     cx: &AdmissionContext<'_>,
 ) -> Result<MutationResult<K>, Fault>
 where
     H: MutateConnect<K>,
     K: DeserializeOwned + Send + Sync + 'static,
 {
-    hook.connect(objects.decode_new()?, cx).await
+    hook.connect(sent(new)?, cx).await
+}
+
+/// `handler` decodes it for every operation that has one.
+fn sent<K>(new: Option<K>) -> Result<K, Fault> {
+    new.ok_or_else(|| Fault::internal("the object was not decoded"))
 }

@@ -4,9 +4,11 @@
 //! was sent: a field that the type doesn't know is neither removed nor seen, a default that the type
 //! filled in is no change, and what the type sees but the JSON lacks is added rather than replaced.
 //! (A diff against the raw object removes unknown fields; a diff of two serialised objects addresses
-//! parents that don't exist. Both happened to the frameworks before this one.) The patch is tried out
-//! before it leaves, since one that doesn't apply is an error that no `failurePolicy` covers. Called
-//! by `handler`.
+//! parents that don't exist. Both happened to the frameworks before this one.) Unless the change is
+//! plain, the patch is tried out before it leaves, since one that doesn't apply is an error that no
+//! `failurePolicy` covers. Called by `handler`.
+
+mod plain;
 
 use json_patch::{
     AddOperation, PatchOperation, RemoveOperation, ReplaceOperation,
@@ -19,12 +21,29 @@ use super::{Step, align, old::decode};
 use crate::Fault;
 
 /// The JSON patch (RFC 6902) that makes of `raw` what `modified` is; `None` if nothing differs.
-pub(super) fn between<K>(raw: &RawValue, modified: &K) -> Result<Option<Vec<u8>>, Fault>
+/// `before` is what the type saw in `raw`, as it writes it.
+pub(super) fn between<K>(
+    raw: &RawValue,
+    before: &str,
+    modified: &K,
+) -> Result<Option<Vec<u8>>, Fault>
 where
     K: Serialize + DeserializeOwned,
 {
-    let before = serde_json::to_value(decode::<K>(raw, "object")?)?;
-    let after = serde_json::to_value(modified)?;
+    let after = serde_json::to_string(modified)?;
+    if before == after {
+        return Ok(None);
+    }
+    if let Some(operations) = plain::operations(before, &after, raw.get()) {
+        debug_assert!(leads_to::<K>(
+            &operations,
+            &decode(raw, "object")?,
+            &serde_json::from_str(&after)?
+        ));
+        return written(&operations);
+    }
+    let before: Value = serde_json::from_str(before)?;
+    let after: Value = serde_json::from_str(&after)?;
     if before == after {
         return Ok(None);
     }
@@ -32,15 +51,19 @@ where
     for lists in [Lists::ByElement, Lists::Whole] {
         let operations = operations(&before, &after, &raw, lists);
         if leads_to::<K>(&operations, &raw, &after) {
-            if operations.is_empty() {
-                return Ok(None);
-            }
-            return Ok(Some(serde_json::to_vec(&operations)?));
+            return written(&operations);
         }
     }
     Err(Fault::internal(
         "the hook's change can't be expressed as a patch of the object that was sent",
     ))
+}
+
+fn written(operations: &[PatchOperation]) -> Result<Option<Vec<u8>>, Fault> {
+    if operations.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::to_vec(operations)?))
 }
 
 /// How lists are patched: some types don't keep the order of the JSON, and theirs are replaced.
@@ -51,11 +74,7 @@ enum Lists {
 }
 
 fn operations(before: &Value, after: &Value, raw: &Value, lists: Lists) -> Vec<PatchOperation> {
-    let mut rebase = Rebase {
-        path: PointerBuf::new(),
-        operations: Vec::new(),
-        lists,
-    };
+    let mut rebase = Rebase::new(lists);
     rebase.value(before, after, Some(raw));
     rebase.operations
 }
@@ -79,6 +98,14 @@ struct Rebase {
 }
 
 impl Rebase {
+    fn new(lists: Lists) -> Self {
+        Self {
+            path: PointerBuf::new(),
+            operations: Vec::new(),
+            lists,
+        }
+    }
+
     fn value(&mut self, before: &Value, after: &Value, raw: Option<&Value>) {
         if before == after {
             return;

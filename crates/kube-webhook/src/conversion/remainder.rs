@@ -38,6 +38,11 @@ impl Remainder {
         }
     }
 
+    /// The keys of both annotations.
+    pub(super) fn keys(&self) -> [&str; 2] {
+        [&self.conversion_data, &self.spoke_data]
+    }
+
     /// To the storage version, with everything that the view's annotation saved.
     pub(super) fn convert(
         &self,

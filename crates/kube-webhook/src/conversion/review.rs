@@ -103,13 +103,12 @@ fn convert_one(
         converted.extend_from_slice(raw.get().as_bytes());
         return Ok(());
     }
-    let convert = AssertUnwindSafe(|| star.convert(raw, &head.kind, &head.api_version, desired));
-    let object = catch_unwind(convert).map_err(|panic| {
+    let convert =
+        AssertUnwindSafe(|| star.convert(raw, &head.kind, &head.api_version, desired, converted));
+    catch_unwind(convert).map_err(|panic| {
         tracing::error!(panic = panic_text(&*panic), object = %head, "converter panicked");
         ConversionError::new("the converter panicked")
-    })??;
-    serde_json::to_writer(converted, &object)?;
-    Ok(())
+    })?
 }
 
 /// What names an object, as far as it can be read.

@@ -6,7 +6,7 @@ use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::{ConversionError, Converter, object::Object};
+use super::{ConversionError, Converter, object::Object, quick::Direction};
 
 /// Which version of which kind a type is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,12 @@ pub(super) trait Spoke: Send + Sync {
 
     /// Back from the storage version.
     fn revert(&self, object: &Object) -> Result<Object, ConversionError>;
+
+    /// From text to text in one go, with whatever metadata the converter made; `None` if the object
+    /// isn't plain enough for that.
+    fn translate(&self, _: Direction, _: &str) -> Option<String> {
+        None
+    }
 }
 
 pub(super) struct Typed<C>(pub(super) C);
@@ -57,6 +63,19 @@ impl<C: Converter> Spoke for Typed<C> {
 
     fn revert(&self, object: &Object) -> Result<Object, ConversionError> {
         encode(&self.0.revert(decode(object)?)?, object)
+    }
+
+    fn translate(&self, direction: Direction, text: &str) -> Option<String> {
+        match direction {
+            Direction::In => {
+                let made = self.0.convert(serde_json::from_str(text).ok()?).ok()?;
+                serde_json::to_string(&made).ok()
+            }
+            Direction::Out => {
+                let made = self.0.revert(serde_json::from_str(text).ok()?).ok()?;
+                serde_json::to_string(&made).ok()
+            }
+        }
     }
 }
 
@@ -77,6 +96,10 @@ impl Spoke for Reversed {
 
     fn revert(&self, object: &Object) -> Result<Object, ConversionError> {
         self.spoke.convert(object)
+    }
+
+    fn translate(&self, direction: Direction, text: &str) -> Option<String> {
+        self.spoke.translate(direction.back(), text)
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     ConversionError, Converters,
     check::check,
     object::Object,
+    quick::{self, Direction},
     remainder::Remainder,
     spoke::{Path, Reversed, Spoke, Version},
 };
@@ -127,16 +128,60 @@ impl Star {
         self.storage.api_version() == api_version || self.ways.contains_key(api_version)
     }
 
-    /// The object, which is of `kind`, at the version `to`, ready to be sent.
+    /// Writes the object, which is of `kind`, at the version `to`.
     pub(super) fn convert(
         &self,
         raw: &RawValue,
         kind: &str,
         from: &str,
         to: &str,
-    ) -> Result<Value, ConversionError> {
+        out: &mut Vec<u8>,
+    ) -> Result<(), ConversionError> {
         let source = self.way(from)?;
         let target = self.way(to)?;
+        if let Some(text) = self.convert_quickly(raw, kind, source, target, to) {
+            out.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
+        let object = self.convert_thoroughly(raw, kind, source, target, to)?;
+        Ok(serde_json::to_writer(out, &object)?)
+    }
+
+    pub(super) fn convert_quickly(
+        &self,
+        raw: &RawValue,
+        kind: &str,
+        source: Option<&dyn Spoke>,
+        target: Option<&dyn Spoke>,
+        to: &str,
+    ) -> Option<String> {
+        let step = |way, direction, text: &str, to: &str| match &self.remainder {
+            Some(remainder) => {
+                let keys = remainder.keys();
+                quick::convert_lossless(way, direction, text, kind, to, keys)
+            }
+            None => quick::convert(way, direction, text, kind, to),
+        };
+        match (source, target) {
+            (Some(source), None) => step(source, Direction::In, raw.get(), to),
+            (None, Some(target)) => step(target, Direction::Out, raw.get(), to),
+            (Some(source), Some(target)) => {
+                let stored = self.storage.api_version();
+                let stored = step(source, Direction::In, raw.get(), &stored)?;
+                step(target, Direction::Out, &stored, to)
+            }
+            (None, None) => None,
+        }
+    }
+
+    pub(super) fn convert_thoroughly(
+        &self,
+        raw: &RawValue,
+        kind: &str,
+        source: Option<&dyn Spoke>,
+        target: Option<&dyn Spoke>,
+        to: &str,
+    ) -> Result<Value, ConversionError> {
         let original = Object::read(raw)?;
         let mut object = original.clone();
         if let Some(way) = source {
@@ -156,7 +201,7 @@ impl Star {
     }
 
     /// The way from a version to the stored one; `None` for the storage version itself.
-    fn way(&self, api_version: &str) -> Result<Option<&dyn Spoke>, ConversionError> {
+    pub(super) fn way(&self, api_version: &str) -> Result<Option<&dyn Spoke>, ConversionError> {
         if self.storage.api_version() == api_version {
             return Ok(None);
         }

@@ -9,7 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ReviewVersion, Text, open};
+use super::{ReviewVersion, Text, read};
 use crate::Fault;
 
 #[derive(Debug, Default, Deserialize)]
@@ -50,10 +50,7 @@ pub(crate) struct AdmissionRequest<'a> {
 impl<'a> AdmissionRequest<'a> {
     /// Reads a review; without a uid it could not be answered, so that is refused.
     pub(crate) fn read(body: &'a [u8]) -> Result<(ReviewVersion, Self), Fault> {
-        let (version, request) = open(body, GROUP, KIND)?;
-        let request: Self = serde_json::from_str(request.get()).map_err(|error| {
-            Fault::bad_request(format!("the review's request can't be read: {error}"))
-        })?;
+        let (version, request): (_, Self) = read(body, GROUP, KIND)?;
         if request.uid.trim().is_empty() {
             return Err(Fault::bad_request("the review's request has no uid"));
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ReviewVersion, Text, open};
+use super::{ReviewVersion, Text, read};
 use crate::Fault;
 
 #[derive(Debug, Deserialize)]
@@ -20,10 +20,7 @@ pub(crate) struct ConversionRequest<'a> {
 impl<'a> ConversionRequest<'a> {
     /// Reads a review; without a uid or a desired version it could not be answered.
     pub(crate) fn read(body: &'a [u8]) -> Result<(ReviewVersion, Self), Fault> {
-        let (version, request) = open(body, GROUP, KIND)?;
-        let request: Self = serde_json::from_str(request.get()).map_err(|error| {
-            Fault::bad_request(format!("the review's request can't be read: {error}"))
-        })?;
+        let (version, request): (_, Self) = read(body, GROUP, KIND)?;
         if request.uid.trim().is_empty() {
             return Err(Fault::bad_request("the review's request has no uid"));
         }

@@ -111,8 +111,14 @@ fn raw_of(doc: &Doc, mut bits: u64) -> Value {
     raw
 }
 
+/// What the type sees, as `handler` writes it down before the hook changes it.
+fn seen<K: Serialize + DeserializeOwned>(raw: &RawValue) -> String {
+    serde_json::to_string(&decode::<K>(raw, "object").unwrap()).unwrap()
+}
+
 fn patch_between(raw: &Value, modified: &Doc) -> Option<Vec<PatchOperation>> {
-    let patch = between(&to_raw_value(raw).unwrap(), modified).unwrap()?;
+    let raw = to_raw_value(raw).unwrap();
+    let patch = between(&raw, &seen::<Doc>(&raw), modified).unwrap()?;
     Some(serde_json::from_slice(&patch).unwrap())
 }
 
@@ -220,6 +226,42 @@ fn a_change_that_the_raw_object_cannot_take_is_a_fault() {
         new: u8,
     }
     let raw = to_raw_value(&json!({"old": 1})).unwrap();
-    let fault = between(&raw, &Renamed { new: 2 }).unwrap_err();
+    let fault = between(&raw, &seen::<Renamed>(&raw), &Renamed { new: 2 }).unwrap_err();
     assert_eq!(fault.code(), 500);
+}
+
+#[test]
+fn a_plain_change_needs_no_trees_and_others_are_left_to_them() {
+    let raw =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"count": 1, "x": 1, "plain": [1, 2]}});
+    let before: Doc = serde_json::from_value(raw.clone()).unwrap();
+    let plain = |change: fn(&mut Doc)| {
+        let mut after = before.clone();
+        change(&mut after);
+        let [before, after] = [&before, &after].map(|doc| serde_json::to_string(doc).unwrap());
+        let operations = plain::operations(&before, &after, &raw.to_string())?;
+        Some(serde_json::to_value(operations).unwrap())
+    };
+    assert_eq!(
+        plain(|doc| {
+            doc.metadata.labels = [("c".to_owned(), "d".to_owned())].into();
+            if let Some(spec) = &mut doc.spec {
+                spec.count = 2;
+                spec.plain.insert(0, 0);
+            }
+        })
+        .unwrap(),
+        json!([
+            {"op": "remove", "path": "/metadata/labels/a"},
+            {"op": "add", "path": "/metadata/labels/c", "value": "d"},
+            {"op": "replace", "path": "/spec/count", "value": 2},
+            {"op": "add", "path": "/spec/plain/0", "value": 0},
+        ])
+    );
+    // The type filled these in.
+    assert_eq!(plain(|doc| doc.sorted = [1].into()), None);
+    assert_eq!(
+        plain(|doc| doc.spec.as_mut().unwrap().items = vec![Item::default()]),
+        None
+    );
 }

@@ -70,7 +70,9 @@ fn convert(tree: &Star, object: &Value, to: &str) -> Value {
     if from == to {
         return object.clone();
     }
-    tree.convert(&raw, "Example", from, &to).unwrap()
+    let mut made = Vec::new();
+    tree.convert(&raw, "Example", from, &to, &mut made).unwrap();
+    serde_json::from_slice(&made).unwrap()
 }
 
 /// A tree: for each version but the first, which earlier one it hangs from, and which of the two
