@@ -13,19 +13,16 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use axum::{Router, http::StatusCode, routing::get};
-use axum_server::Handle;
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, Client, api::PostParams, config::KubeConfigOptions};
-use kube_webhook::{Server, TlsIdentity};
-use tokio::{
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-};
+use kube_webhook::{Metrics, Server, TlsIdentity};
+use prometheus_client::registry::Registry;
+use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
 
 use crate::{
+    admin::Admin,
     clock::Clock,
     config::{Config, TlsMode},
     events::{
@@ -42,6 +39,7 @@ pub struct App {
     tls: Server,
     identity: TlsIdentity,
     admin: TcpListener,
+    registry: Registry,
     events: Option<Server>,
     controller: controller::Context,
 }
@@ -74,8 +72,10 @@ impl App {
             warn!("PROVISION_IMAGE is not set: the placeholder will be refused by the operator");
         }
 
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
         let guard = HostGuard::new(own_user, config.operator_users);
-        let registered = webhooks::register(&config.hosts, guard)?;
+        let registered = webhooks::register(&config.hosts, guard, metrics.clone())?;
         let clock = Clock::system();
         let reservations = Api::namespaced(client.clone(), &config.namespace);
         let door = Door {
@@ -91,6 +91,7 @@ impl App {
         let identity = identity(config.tls).await?;
         let tls = Server::bind(config.tls_address, identity.clone(), router)
             .with_context(|| format!("PORT: can't listen on {}", config.tls_address))?
+            .metrics(metrics)
             .parting(config.drain_delay);
         let admin = TcpListener::bind(config.admin_address)
             .with_context(|| format!("ADMIN_PORT: can't listen on {}", config.admin_address))?;
@@ -113,6 +114,7 @@ impl App {
             tls,
             identity,
             admin,
+            registry,
             events,
             controller,
         })
@@ -143,7 +145,7 @@ impl App {
         }
 
         let stop = Stop::new();
-        let probes = Probes::serve(self.admin, stop.is_on())?;
+        let admin = Admin::serve(self.admin, self.registry, stop.is_on())?;
         let mut tasks = JoinSet::new();
         let servers = [Some(self.tls), self.events];
         for server in servers.into_iter().flatten() {
@@ -172,30 +174,9 @@ impl App {
         while let Some(ended) = tasks.join_next().await {
             ended??;
         }
-        probes.end().await?;
+        admin.end().await?;
         info!("done");
         Ok(())
-    }
-}
-
-/// The plain listener for the kubelet: it needs neither TLS nor the webhooks' limits.
-struct Probes {
-    handle: Handle<SocketAddr>,
-    task: JoinHandle<std::io::Result<()>>,
-}
-
-impl Probes {
-    fn serve(listener: TcpListener, stopping: watch::Receiver<bool>) -> anyhow::Result<Self> {
-        listener.set_nonblocking(true)?;
-        let handle = Handle::new();
-        let server = axum_server::from_tcp(listener)?.handle(handle.clone());
-        let task = tokio::spawn(server.serve(probes(stopping).into_make_service()));
-        Ok(Self { handle, task })
-    }
-
-    async fn end(self) -> anyhow::Result<()> {
-        self.handle.graceful_shutdown(Some(PROBES_DRAIN));
-        self.task.await?.context("the listener for probes failed")
     }
 }
 
@@ -288,27 +269,6 @@ async fn identity(mode: TlsMode) -> anyhow::Result<TlsIdentity> {
         }
     }
 }
-
-fn probes(stopping: watch::Receiver<bool>) -> Router {
-    let alive = get(|| async { "ok\n" });
-    let ready = get(move || {
-        let stops = *stopping.borrow();
-        async move {
-            if stops {
-                (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
-            } else {
-                (StatusCode::OK, "ok\n")
-            }
-        }
-    });
-    Router::new()
-        .route("/healthz", alive.clone())
-        .route("/livez", alive)
-        .route("/readyz", ready)
-        .fallback(kube_webhook::not_found)
-}
-
-const PROBES_DRAIN: Duration = Duration::from_secs(1);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

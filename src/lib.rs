@@ -20,6 +20,8 @@ pub mod webhooks;
 pub mod config;
 pub mod manifests;
 
+mod admin;
+
 pub mod app;
 
 pub mod cli;

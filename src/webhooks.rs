@@ -8,16 +8,20 @@ pub mod host_guard;
 
 use kube::discovery::ApiResource;
 use kube_webhook::{
-    Conversion, FailurePolicy, Mutation, Registered, RegistrationError, Reinvocation, Validation,
-    Webhooks,
+    Conversion, FailurePolicy, Metrics, Mutation, Registered, RegistrationError, Reinvocation,
+    Validation, Webhooks,
 };
 use serde_json::Value;
 
 use self::{host_defaults::HostDefaults, host_guard::HostGuard};
 use crate::api::{GROUP, convert::ReservationConversion};
 
-/// Registers every hook of the program, for hosts of the kind `hosts`.
-pub fn register(hosts: &ApiResource, guard: HostGuard) -> Result<Registered, RegistrationError> {
+/// Registers every hook of the program, for hosts of the kind `hosts`, counted by `metrics`.
+pub fn register(
+    hosts: &ApiResource,
+    guard: HostGuard,
+    metrics: Metrics,
+) -> Result<Registered, RegistrationError> {
     // Fail closed, but only for hosts that somebody holds: everybody else's writes never
     // depend on us (the API server doesn't even call).
     let others = others_than(guard.exempt_users());
@@ -41,6 +45,7 @@ pub fn register(hosts: &ApiResource, guard: HostGuard) -> Result<Registered, Reg
         .match_condition("not-deleting", NOT_DELETING);
     Webhooks::new("harbormaster")
         .domain(GROUP)
+        .metrics(metrics)
         .add_webhook(held)
         .add_webhook(defaults)
         .add_webhook(Conversion::new(ReservationConversion).annotation_prefix(GROUP))

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use kube_webhook::Target;
+use kube_webhook::{Metrics, Target};
 
 use crate::{
     config::HostArgs,
@@ -73,7 +73,7 @@ impl Generate {
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);
         let guard = HostGuard::new(own_user, self.hosts.operator_users());
-        let registered = webhooks::register(&installation.hosts, guard)?;
+        let registered = webhooks::register(&installation.hosts, guard, Metrics::default())?;
         let manifests = match self.what {
             What::Crds => vec![installation.crds(&registered)?],
             What::Manifests => installation.all(&registered)?,

@@ -310,3 +310,20 @@ async fn a_deleted_host_that_is_held_can_still_lose_its_finalizers() {
     };
     reservation_until(stage, "portal-404", "to fail", gone).await;
 }
+
+#[tokio::test]
+async fn what_the_hooks_decided_is_counted_on_the_admin_port() {
+    let stage = shared();
+    held(stage, "counted", "405").await;
+    let patch = json!({"spec": {"image": {"url": "http://mine"}}});
+    merge(&hosts(stage), "counted", patch).await.unwrap_err();
+    let metrics = crate::stage::scrape(stage, "/metrics").await;
+    for counted in [
+        r#"kube_webhook_reviews_total{webhook="/validate/baremetalhost",operation="UPDATE",outcome="denied"}"#,
+        r#"kube_webhook_reviews_total{webhook="/mutate/baremetalhost",operation="UPDATE",outcome="patched"}"#,
+        "kube_webhook_certificate_not_after_timestamp_seconds",
+    ] {
+        assert!(metrics.contains(counted), "{counted} is not in\n{metrics}");
+    }
+    assert_eq!(crate::stage::scrape(stage, "/readyz").await, "ok\n");
+}

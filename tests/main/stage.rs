@@ -94,6 +94,15 @@ pub(crate) async fn post(stage: &Stage, body: &str, signature: Option<&str>) -> 
     }
 }
 
+/// Reads a path of the running program's admin port.
+pub(crate) async fn scrape(stage: &Stage, path: &str) -> String {
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let url = format!("http://127.0.0.1:{}{path}", stage.admin_port());
+    let answer = client.get(url.parse().unwrap()).await.unwrap();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
 /// Posts a body with the right signature, until it could be stored: on a machine that
 /// several control planes share, an API server may take longer than an event has.
 pub(crate) async fn post_signed(stage: &Stage, body: &Value) -> Answer {

@@ -53,6 +53,7 @@ pub struct Stage {
     operator: Operator,
     folder: PathBuf,
     port: u16,
+    admin_port: u16,
 }
 
 /// The operator, playing.
@@ -85,6 +86,7 @@ impl Stage {
                 Way::Service(_) => 443,
                 Way::Url => free_port()?,
             },
+            admin_port: free_port()?,
         };
         say("Installing the CustomResourceDefinitions, roles and webhooks ...");
         crew.install_host_crds(&cast)?;
@@ -93,7 +95,7 @@ impl Stage {
         crew.register()?;
         let operator = crew.operate(cast).await?;
         crew.create_hosts()?;
-        let port = crew.port;
+        let (port, admin_port) = (crew.port, crew.admin_port);
         let stage = Self {
             control_plane,
             program: program.to_owned(),
@@ -101,6 +103,7 @@ impl Stage {
             operator,
             folder,
             port,
+            admin_port,
         };
         stage.await_guard().await?;
         stage.await_hosts().await?;
@@ -226,6 +229,11 @@ impl Stage {
         self.port
     }
 
+    /// The port of the program's plain listener for probes and metrics.
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port
+    }
+
     /// The folder with `ca.crt`.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -264,9 +272,11 @@ impl Stage {
              \x20  kubectl get rsv,bmh\n\
              \x20  kubectl explain reservation.spec\n\
              \x20  kubectl delete rsv portal-102\n\
+             \x20  curl localhost:{}/metrics\n\
              \x20  tail -f {}\n",
             self.control_plane.kubeconfig().display(),
             self.port,
+            self.admin_port,
             self.serve.log().display(),
         ));
     }

@@ -16,6 +16,7 @@ pub(super) struct Crew<'a> {
     pub(super) folder: &'a Path,
     pub(super) way: Way,
     pub(super) port: u16,
+    pub(super) admin_port: u16,
 }
 
 impl Crew<'_> {

@@ -1,0 +1,86 @@
+//! The admin port: plain HTTP for the kubelet's probes and for Prometheus.
+//!
+//! It needs neither TLS nor the webhooks' limits, and goes last: while the listeners part
+//! with their callers, it says that we are not ready. Called by the wiring alone.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use axum_server::Handle;
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// The listener, serving.
+pub(crate) struct Admin {
+    handle: Handle<SocketAddr>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Admin {
+    /// Serves probes and the metrics of `registry`; unready once `stopping` is true.
+    pub(crate) fn serve(
+        listener: TcpListener,
+        registry: Registry,
+        stopping: watch::Receiver<bool>,
+    ) -> anyhow::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let handle = Handle::new();
+        let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+        let router = router(registry, stopping);
+        let task = tokio::spawn(server.serve(router.into_make_service()));
+        Ok(Self { handle, task })
+    }
+
+    /// Ends it, and says how it went.
+    pub(crate) async fn end(self) -> anyhow::Result<()> {
+        self.handle.graceful_shutdown(Some(DRAIN));
+        self.task.await?.context("the admin listener failed")
+    }
+}
+
+fn router(registry: Registry, stopping: watch::Receiver<bool>) -> Router {
+    let alive = get(|| async { "ok\n" });
+    let ready = get(move || {
+        let stops = *stopping.borrow();
+        async move {
+            if stops {
+                (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+            } else {
+                (StatusCode::OK, "ok\n")
+            }
+        }
+    });
+    let registry = Arc::new(registry);
+    let metrics = get(move || {
+        let answer = metrics(&registry);
+        async move { answer }
+    });
+    Router::new()
+        .route("/healthz", alive.clone())
+        .route("/livez", alive)
+        .route("/readyz", ready)
+        .route("/metrics", metrics)
+        .fallback(kube_webhook::not_found)
+}
+
+fn metrics(registry: &Registry) -> Response {
+    let mut text = String::new();
+    if encode(&mut text, registry).is_err() {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const DRAIN: Duration = Duration::from_secs(1);
