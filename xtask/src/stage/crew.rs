@@ -105,7 +105,7 @@ impl Crew<'_> {
                 "--port",
                 &self.port.to_string(),
                 "--admin-port",
-                "0",
+                &self.admin_port.to_string(),
                 "--drain-delay",
                 "0",
             ])
