@@ -33,17 +33,15 @@ impl Direction {
     }
 }
 
-/// The object in `text`, of `kind`, after `spoke`; `None` if the long way has to be taken.
+/// The object after `spoke`, at `api_version`; `None` if the long way has to be taken.
 pub(super) fn convert(
     spoke: &dyn Spoke,
     direction: Direction,
-    text: &str,
-    kind: &str,
+    source: &Parts<'_>,
     api_version: &str,
 ) -> Option<String> {
-    let source = Parts::read(text)?;
-    let made = spoke.translate(direction, text)?;
-    finish(&source, &Parts::read(&made)?, kind, api_version)
+    let made = spoke.translate(direction, source.text)?;
+    Finished::of(source, &Parts::read(&made)?)?.write(api_version)
 }
 
 /// The same, if nothing is lost: the way back gives the same content. Then no annotation is needed,
@@ -52,12 +50,10 @@ pub(super) fn convert(
 pub(super) fn convert_lossless(
     spoke: &dyn Spoke,
     direction: Direction,
-    text: &str,
-    kind: &str,
+    source: &Parts<'_>,
     api_version: &str,
     keys: [&str; 2],
 ) -> Option<String> {
-    let source = Parts::read(text)?;
     let metadata = source.metadata?.get();
     // Whether as a key or not: the long way will tell. These two escapes could hide one.
     let hiding = ["\\u", "\\/"];
@@ -68,50 +64,81 @@ pub(super) fn convert_lossless(
     {
         return None;
     }
-    let made = spoke.translate(direction, text)?;
-    let made = finish(&source, &Parts::read(&made)?, kind, api_version)?;
-    let back = spoke.translate(direction.back(), &made)?;
-    let back = finish(
-        &Parts::read(&made)?,
-        &Parts::read(&back)?,
-        kind,
-        api_version,
-    )?;
-    same_content(source, Parts::read(&back)?).then_some(made)
+    let made = spoke.translate(direction, source.text)?;
+    let made = Parts::read(&made)?;
+    let finished = Finished::of(source, &made)?;
+    let text = finished.write(api_version)?;
+
+    let back = spoke.translate(direction.back(), &text)?;
+    let back = Parts::read(&back)?;
+    let back = Finished::over(&finished, &back)?;
+    same_content(&source.content, back.content).then_some(text)
 }
 
-/// `made` as it is to leave: at its version, with the source's metadata, and without the empty fields
-/// that a type adds of its own accord.
-fn finish(source: &Parts<'_>, made: &Parts<'_>, kind: &str, api_version: &str) -> Option<String> {
-    let metadata = source.metadata.filter(|metadata| is_object(metadata))?;
-    // Without a spec, the type must be offered one.
-    if !source.has("spec") || !is_unchanged(metadata, made.metadata) {
-        return None;
+/// What is to leave: the converter's content, without the empty fields that a type adds of its own
+/// accord, and the source's metadata.
+struct Finished<'a> {
+    kind: &'a str,
+    metadata: &'a RawValue,
+    content: Vec<(&'a str, &'a RawValue)>,
+}
+
+impl<'a> Finished<'a> {
+    fn of(source: &'a Parts<'_>, made: &'a Parts<'_>) -> Option<Self> {
+        let metadata = source.metadata?;
+        Self::around(&source.kind, metadata, made, |key| source.has(key))
     }
-    let content = made
-        .content
-        .iter()
-        .filter(|(key, value)| source.has(key) || !matches!(value.get(), "null" | "{}"));
-    let size: usize = made
-        .content
-        .iter()
-        .map(|(_, value)| value.get().len())
-        .sum();
-    let mut text = String::with_capacity(size + metadata.get().len() + 256);
-    text.push_str("{\"apiVersion\":");
-    text.push_str(&serde_json::to_string(api_version).ok()?);
-    text.push_str(",\"kind\":");
-    text.push_str(&serde_json::to_string(kind).ok()?);
-    text.push_str(",\"metadata\":");
-    text.push_str(metadata.get());
-    for (key, value) in content {
-        text.push(',');
-        text.push_str(&serde_json::to_string(&**key).ok()?);
-        text.push(':');
-        text.push_str(value.get());
+
+    /// One that was made of another.
+    fn over(source: &'a Finished<'_>, made: &'a Parts<'_>) -> Option<Self> {
+        let has = |key: &str| source.content.iter().any(|(own, _)| *own == key);
+        Self::around(source.kind, source.metadata, made, has)
     }
-    text.push('}');
-    Some(text)
+
+    fn around(
+        kind: &'a str,
+        metadata: &'a RawValue,
+        made: &'a Parts<'_>,
+        source_has: impl Fn(&str) -> bool,
+    ) -> Option<Self> {
+        // Without a spec, the type must be offered one.
+        if !is_object(metadata) || !source_has("spec") || !is_unchanged(metadata, made.metadata) {
+            return None;
+        }
+        let content = made
+            .content
+            .iter()
+            .map(|(key, value)| (&**key, *value))
+            .filter(|(key, value)| source_has(key) || !matches!(value.get(), "null" | "{}"));
+        Some(Self {
+            kind,
+            metadata,
+            content: content.collect(),
+        })
+    }
+
+    fn write(&self, api_version: &str) -> Option<String> {
+        let size: usize = self
+            .content
+            .iter()
+            .map(|(_, value)| value.get().len())
+            .sum();
+        let mut out = Vec::with_capacity(size + self.metadata.get().len() + 256);
+        out.extend_from_slice(b"{\"apiVersion\":");
+        serde_json::to_writer(&mut out, api_version).ok()?;
+        out.extend_from_slice(b",\"kind\":");
+        serde_json::to_writer(&mut out, self.kind).ok()?;
+        out.extend_from_slice(b",\"metadata\":");
+        out.extend_from_slice(self.metadata.get().as_bytes());
+        for (key, value) in &self.content {
+            out.push(b',');
+            serde_json::to_writer(&mut out, key).ok()?;
+            out.push(b':');
+            out.extend_from_slice(value.get().as_bytes());
+        }
+        out.push(b'}');
+        String::from_utf8(out).ok()
+    }
 }
 
 /// Whether the converter left labels and annotations as they were, the only metadata that counts.
@@ -145,27 +172,35 @@ fn is_unchanged(source: &RawValue, made: Option<&RawValue>) -> bool {
     is_same(source.labels, made.labels) && is_same(source.annotations, made.annotations)
 }
 
-fn same_content(mut one: Parts<'_>, mut other: Parts<'_>) -> bool {
-    one.content.sort_by(|(a, _), (b, _)| a.cmp(b));
-    other.content.sort_by(|(a, _), (b, _)| a.cmp(b));
-    one.content.len() == other.content.len()
+fn same_content(one: &[(Text<'_>, &RawValue)], mut other: Vec<(&str, &RawValue)>) -> bool {
+    let mut one: Vec<(&str, &RawValue)> = one.iter().map(|(key, value)| (&**key, *value)).collect();
+    one.sort_by_key(|(key, _)| *key);
+    other.sort_by_key(|(key, _)| *key);
+    one.len() == other.len()
         && one
-            .content
             .iter()
-            .zip(&other.content)
+            .zip(&other)
             .all(|((key, value), (other_key, other))| key == other_key && same(value, other))
 }
 
 /// An object taken apart at the top, its fields unread.
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
+    text: &'a str,
+    pub(super) api_version: Text<'a>,
+    pub(super) kind: Text<'a>,
     metadata: Option<&'a RawValue>,
-    /// All but `apiVersion`, `kind` and `metadata`.
+    /// All the rest.
     content: Vec<(Text<'a>, &'a RawValue)>,
 }
 
 impl<'a> Parts<'a> {
-    fn read(text: &'a str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+    /// `None` if that isn't an object of some version and kind.
+    pub(super) fn read(text: &'a str) -> Option<Self> {
+        let parts = Parts {
+            text,
+            ..serde_json::from_str(text).ok()?
+        };
+        (!parts.api_version.is_empty() && !parts.kind.is_empty()).then_some(parts)
     }
 
     fn has(&self, key: &str) -> bool {
@@ -190,14 +225,18 @@ impl<'de> Visitor<'de> for PartsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut parts = Parts {
+            text: "",
+            api_version: Text::default(),
+            kind: Text::default(),
             metadata: None,
             content: Vec::with_capacity(4),
         };
-        while let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+        while let Some(key) = map.next_key::<Text<'de>>()? {
             match &*key {
-                "apiVersion" | "kind" => {}
-                "metadata" => parts.metadata = Some(value),
-                _ => parts.content.push((key, value)),
+                "apiVersion" => parts.api_version = map.next_value()?,
+                "kind" => parts.kind = map.next_value()?,
+                "metadata" => parts.metadata = Some(map.next_value()?),
+                _ => parts.content.push((key, map.next_value()?)),
             }
         }
         Ok(parts)

@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ConversionError, Star};
+use super::{ConversionError, Star, quick::Parts};
 use crate::{
     Fault,
     admission::panic_text,
@@ -47,9 +47,13 @@ pub(crate) fn answer(
         if is_over() {
             return Err(Fault::timeout("the objects were not converted in time"));
         }
-        let head = Head::of(raw);
-        note(&mut from, &head.api_version);
-        if let Err(error) = convert_one(stars, raw, &head, desired, answer.next()) {
+        let parts = Parts::read(raw.get());
+        note(
+            &mut from,
+            parts.as_ref().map_or("", |parts| &parts.api_version),
+        );
+        if let Err(error) = convert_one(stars, raw, parts.as_ref(), desired, answer.next()) {
+            let head = Head::of(raw);
             // Without the error, which may quote the object.
             tracing::warn!(index, object = %head, desired, "an object can't be converted");
             let message =
@@ -84,29 +88,34 @@ fn note(from: &mut Option<String>, version: &str) {
 fn convert_one(
     stars: &[Arc<Star>],
     raw: &RawValue,
-    head: &Head<'_>,
+    parts: Option<&Parts<'_>>,
     desired: &str,
     converted: &mut Vec<u8>,
 ) -> Result<(), ConversionError> {
     if !is_object(raw) {
         return Err(ConversionError::new("it is not a JSON object"));
     }
-    if head.api_version.is_empty() || head.kind.is_empty() {
+    let Some(parts) = parts else {
         return Err(ConversionError::new("it has no apiVersion or no kind"));
-    }
+    };
+    let (api_version, kind) = (&*parts.api_version, &*parts.kind);
     let star = stars
         .iter()
-        .find(|star| star.is_for(&head.api_version, &head.kind))
+        .find(|star| star.is_for(api_version, kind))
         .ok_or_else(|| ConversionError::new("its kind is not converted here"))?;
     // The API server never sends these, but tools that replay reviews do.
-    if *head.api_version == *desired {
+    if api_version == desired {
         converted.extend_from_slice(raw.get().as_bytes());
         return Ok(());
     }
-    let convert =
-        AssertUnwindSafe(|| star.convert(raw, &head.kind, &head.api_version, desired, converted));
+    let convert = AssertUnwindSafe(|| star.convert(raw, parts, desired, converted));
     catch_unwind(convert).map_err(|panic| {
-        tracing::error!(panic = panic_text(&*panic), object = %head, "converter panicked");
+        tracing::error!(
+            panic = panic_text(&*panic),
+            api_version,
+            kind,
+            "converter panicked"
+        );
         ConversionError::new("the converter panicked")
     })?
 }

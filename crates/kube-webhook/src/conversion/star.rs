@@ -14,7 +14,7 @@ use super::{
     ConversionError, Converters,
     check::check,
     object::Object,
-    quick::{self, Direction},
+    quick::{self, Direction, Parts},
     remainder::Remainder,
     spoke::{Path, Reversed, Spoke, Version},
 };
@@ -128,47 +128,44 @@ impl Star {
         self.storage.api_version() == api_version || self.ways.contains_key(api_version)
     }
 
-    /// Writes the object, which is of `kind`, at the version `to`.
+    /// Writes the object at the version `to`.
     pub(super) fn convert(
         &self,
         raw: &RawValue,
-        kind: &str,
-        from: &str,
+        parts: &Parts<'_>,
         to: &str,
         out: &mut Vec<u8>,
     ) -> Result<(), ConversionError> {
-        let source = self.way(from)?;
+        let source = self.way(&parts.api_version)?;
         let target = self.way(to)?;
-        if let Some(text) = self.convert_quickly(raw, kind, source, target, to) {
+        if let Some(text) = self.convert_quickly(parts, source, target, to) {
             out.extend_from_slice(text.as_bytes());
             return Ok(());
         }
-        let object = self.convert_thoroughly(raw, kind, source, target, to)?;
+        let object = self.convert_thoroughly(raw, &parts.kind, source, target, to)?;
         Ok(serde_json::to_writer(out, &object)?)
     }
 
     pub(super) fn convert_quickly(
         &self,
-        raw: &RawValue,
-        kind: &str,
+        object: &Parts<'_>,
         source: Option<&dyn Spoke>,
         target: Option<&dyn Spoke>,
         to: &str,
     ) -> Option<String> {
-        let step = |way, direction, text: &str, to: &str| match &self.remainder {
+        let step = |way, direction, object: &Parts<'_>, to: &str| match &self.remainder {
             Some(remainder) => {
-                let keys = remainder.keys();
-                quick::convert_lossless(way, direction, text, kind, to, keys)
+                quick::convert_lossless(way, direction, object, to, remainder.keys())
             }
-            None => quick::convert(way, direction, text, kind, to),
+            None => quick::convert(way, direction, object, to),
         };
         match (source, target) {
-            (Some(source), None) => step(source, Direction::In, raw.get(), to),
-            (None, Some(target)) => step(target, Direction::Out, raw.get(), to),
+            (Some(source), None) => step(source, Direction::In, object, to),
+            (None, Some(target)) => step(target, Direction::Out, object, to),
             (Some(source), Some(target)) => {
                 let stored = self.storage.api_version();
-                let stored = step(source, Direction::In, raw.get(), &stored)?;
-                step(target, Direction::Out, &stored, to)
+                let stored = step(source, Direction::In, object, &stored)?;
+                step(target, Direction::Out, &Parts::read(&stored)?, to)
             }
             (None, None) => None,
         }

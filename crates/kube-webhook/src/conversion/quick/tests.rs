@@ -99,7 +99,8 @@ fn star(prefix: Option<&str>, labels: bool) -> Star {
 fn both(star: &Star, object: &str, from: &str, to: &str) -> (Option<Value>, Option<Value>) {
     let raw: &RawValue = serde_json::from_str(object).unwrap();
     let (source, target) = (star.way(from).unwrap(), star.way(to).unwrap());
-    let quick = star.convert_quickly(raw, "Port", source, target, to);
+    let parts = Parts::read(object).unwrap();
+    let quick = star.convert_quickly(&parts, source, target, to);
     let thorough = star.convert_thoroughly(raw, "Port", source, target, to);
     (
         quick.map(|text| serde_json::from_str(&text).unwrap()),

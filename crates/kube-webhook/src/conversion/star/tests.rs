@@ -71,7 +71,8 @@ fn convert(tree: &Star, object: &Value, to: &str) -> Value {
         return object.clone();
     }
     let mut made = Vec::new();
-    tree.convert(&raw, "Example", from, &to, &mut made).unwrap();
+    let parts = Parts::read(raw.get()).unwrap();
+    tree.convert(&raw, &parts, &to, &mut made).unwrap();
     serde_json::from_slice(&made).unwrap()
 }
 
