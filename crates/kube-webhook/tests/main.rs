@@ -17,6 +17,8 @@ mod cluster;
 mod conformance;
 #[path = "main/conversion.rs"]
 mod conversion;
+#[path = "main/hostile.rs"]
+mod hostile;
 #[path = "main/limits.rs"]
 mod limits;
 #[path = "main/metrics.rs"]
@@ -31,6 +33,9 @@ mod server;
 
 #[path = "../examples/conformance/main.rs"]
 mod conformance_server;
+#[path = "../fuzz/src/drive.rs"]
+mod drive;
+
 #[path = "../examples/conversion_operator.rs"]
 mod conversion_operator;
 #[path = "../examples/webhook_operator.rs"]
