@@ -21,6 +21,8 @@ mod conversion;
 mod hostile;
 #[path = "main/limits.rs"]
 mod limits;
+#[path = "main/logs.rs"]
+mod logs;
 #[path = "main/metrics.rs"]
 mod metrics;
 #[path = "main/operations.rs"]
