@@ -28,6 +28,7 @@ use crate::{
     events::{
         intake::{Door, routes},
         record::Recorder,
+        secrets::SecretsDir,
     },
     reservations::{controller, host::within_deadline},
     webhooks::{self, host_guard::HostGuard},
@@ -38,6 +39,7 @@ use crate::{
 pub struct App {
     tls: Server,
     identity: TlsIdentity,
+    secrets_dir: Option<SecretsDir>,
     admin: TcpListener,
     registry: Registry,
     events: Option<Server>,
@@ -65,11 +67,19 @@ impl App {
             namespace = config.namespace,
             "connected to the API server"
         );
-        if config.secrets.is_unsigned_mode() {
-            warn!("WEBHOOK_SECRET is not set: anybody who reaches /webhook can book a host");
-        }
         if config.has_placeholder_image() {
             warn!("PROVISION_IMAGE is not set: the placeholder will be refused by the operator");
+        }
+        let secrets_dir = match config.secrets_dir {
+            Some(folder) => Some(SecretsDir::open(folder).await),
+            None => None,
+        };
+        let secrets = match &secrets_dir {
+            Some(folder) => config.secrets.and_folder(folder),
+            None => config.secrets,
+        };
+        if secrets.is_unsigned_mode() {
+            warn!("WEBHOOK_SECRET is not set: anybody who reaches /webhook can book a host");
         }
 
         let mut registry = Registry::default();
@@ -79,7 +89,7 @@ impl App {
         let clock = Clock::system();
         let reservations = Api::namespaced(client.clone(), &config.namespace);
         let door = Door {
-            secrets: config.secrets,
+            secrets,
             filters: config.filters,
             recorder: Recorder::new(reservations, config.event_provider),
             clock: clock.clone(),
@@ -113,6 +123,7 @@ impl App {
         Ok(Self {
             tls,
             identity,
+            secrets_dir,
             admin,
             registry,
             events,
@@ -160,6 +171,13 @@ impl App {
             identity.watch(stopped).await;
             Ok(())
         });
+        if let Some(secrets) = self.secrets_dir {
+            let stopped = stop.wait();
+            tasks.spawn(async move {
+                secrets.watch(stopped).await;
+                Ok(())
+            });
+        }
         tasks.spawn(controller::run(self.controller, stop.wait()).map(Ok));
 
         tokio::select! {

@@ -51,6 +51,10 @@ pub struct ServeArgs {
     )]
     webhook_secret: SecretText,
 
+    /// A folder of more such secrets, a file each; while it is empty, no event is accepted
+    #[arg(long, env = "WEBHOOK_SECRETS_DIR", value_name = "FOLDER")]
+    webhook_secrets_dir: Option<PathBuf>,
+
     /// The port of the TLS listener
     #[arg(long, env = "PORT", default_value_t = 5001)]
     port: u16,
@@ -170,6 +174,8 @@ pub struct Config {
     pub policy: Policy,
     /// Who may send events.
     pub secrets: Secrets,
+    /// A folder of more of their secrets.
+    pub secrets_dir: Option<PathBuf>,
     /// Which events are acted on.
     pub filters: Filters,
     /// Names the sender.
@@ -236,6 +242,7 @@ impl ServeArgs {
                 end_grace: self.end_grace,
             },
             secrets: Secrets::from_text(&self.webhook_secret.0),
+            secrets_dir: self.webhook_secrets_dir,
             filters: Filters {
                 resource_types: words(self.resource_types),
             },

@@ -4,6 +4,7 @@
 //! `intake -> signature -> event -> intent -> record`. All but the two ends are pure
 //! functions of values, the clock among them.
 
+mod answer;
 pub mod event;
 pub mod identity;
 pub mod intake;
@@ -11,5 +12,6 @@ pub mod intent;
 pub mod json;
 pub mod plan;
 pub mod record;
+pub mod secrets;
 pub mod signature;
 pub mod time;

@@ -4,8 +4,14 @@
 //! signature holds. Refuses what isn't JSON and what is of no known shape, naming the field
 //! and never its value. Unknown fields are ignored.
 
-use serde_json::{Map, Value};
+mod fields;
+mod flat;
+mod wrapped;
 
+use jiff::Timestamp;
+use serde_json::Value;
+
+use self::fields::Fields;
 use super::{
     json::{self, NotJson},
     signature::VerifiedDelivery,
@@ -14,13 +20,39 @@ use super::{
 
 /// What a delivery says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Several events of one user, each sound or broken by itself.
+    Batch(Vec<Item>),
+    /// One event.
+    One(Box<Event>),
+}
+
+/// One of several events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The booking's id, as far as it can be read.
+    pub event_id: Option<String>,
+    /// The machine's name, as far as it can be read.
+    pub resource_name: Option<String>,
+    /// The event, or what is wrong with it.
+    pub event: Result<Event, Refusal>,
+}
+
+/// What has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// A booking was made or changed: this is what it is now.
+    Changed(Booking),
+    /// A booking is no more.
+    Deleted(Booking),
     /// The time of a booking has come to its end.
     End(Booking),
     /// A type that we don't act on: its name.
     Other(String),
     /// The time of a booking has come.
     Start(Booking),
+    /// A type that we act on, without what it would take: the reason.
+    Unusable(&'static str),
 }
 
 /// A booking, as one event of it tells.
@@ -28,6 +60,8 @@ pub enum Event {
 pub struct Booking {
     /// The portal's id of the booking. The minimal shape has none.
     pub event_id: Option<String>,
+    /// As of when the portal says so. Of two that differ, the later one holds.
+    pub revision: Option<Timestamp>,
     /// The webhook through which it came.
     pub webhook_id: Option<i64>,
     /// The booking's title.
@@ -64,6 +98,14 @@ pub struct Booking {
     pub site_name: Option<String>,
 }
 
+impl Booking {
+    /// Whether its start was there, and means an instant: without, its window is a guess.
+    pub fn has_start(&self) -> bool {
+        let start = self.start.as_ref();
+        start.is_some_and(|start| start.instant.is_some())
+    }
+}
+
 /// Why a delivery says nothing to us.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -74,97 +116,46 @@ pub enum Refusal {
     #[error("{field}: {expected}")]
     Shape {
         /// The field that is at fault.
-        field: &'static str,
+        field: String,
         /// What was expected there.
         expected: &'static str,
     },
 }
 
 /// Reads a delivery.
-pub fn parse(delivery: &VerifiedDelivery) -> Result<Event, Refusal> {
+pub fn parse(delivery: &VerifiedDelivery) -> Result<Message, Refusal> {
     let Value::Object(root) = json::parse(delivery.body())? else {
         return Err(shape("body", "must be an object"));
     };
-    let Some(Value::String(event_type)) = root.get("eventType") else {
+    let root = Fields::root(&root);
+    let Some(Value::String(event_type)) = root.value("eventType") else {
         return Err(shape("eventType", "must be a string"));
     };
-    if root.contains_key("events") && root.contains_key("resourceName") {
+    let events = root.value("events");
+    if events.is_some() && root.value("resourceName").is_some() {
         return Err(shape("events", "can't stand beside resourceName"));
     }
-    match event_type.as_str() {
-        "EVENT_START" => flat(&root).map(Event::Start),
-        "EVENT_END" => flat(&root).map(Event::End),
-        other => Ok(Event::Other(other.to_owned())),
-    }
-}
-
-/// The minimal shape (`eventType`, `resourceName`) and the flat ones of the processor.
-fn flat(root: &Map<String, Value>) -> Result<Booking, Refusal> {
-    if root.contains_key("events") {
-        return Err(shape("events", "the batch shape is not taken"));
-    }
-    let Some(Value::String(resource_name)) = root.get("resourceName") else {
-        return Err(shape("resourceName", "must be a string"));
+    let event = match (event_type.as_str(), events, root.value("data")) {
+        ("EVENT_START", Some(events), _) => {
+            return flat::batch(root, events, Event::Start).map(Message::Batch);
+        }
+        ("EVENT_END", Some(events), _) => {
+            return flat::batch(root, events, Event::End).map(Message::Batch);
+        }
+        ("EVENT_START", None, _) => Event::Start(flat::booking(root)?),
+        ("EVENT_END", None, _) => Event::End(flat::booking(root)?),
+        ("EVENT_CREATED" | "EVENT_UPDATED", None, Some(data)) => {
+            wrapped::event(root, data, Event::Changed)?
+        }
+        ("EVENT_DELETED", None, Some(data)) => wrapped::event(root, data, Event::Deleted)?,
+        (other, _, _) => Event::Other(other.to_owned()),
     };
-    Ok(Booking {
-        event_id: id(root, "eventId")?,
-        webhook_id: integer(root, "webhookId"),
-        title: text(root, "eventTitle")?,
-        description: text(root, "eventDescription")?,
-        user_id: id(root, "userId")?,
-        username: text(root, "username")?,
-        email: text(root, "email")?,
-        ssh_public_key: text(root, "sshPublicKey")?,
-        start: root.get("eventStart").and_then(EventTime::from_json),
-        end: root.get("eventEnd").and_then(EventTime::from_json),
-        custom_parameters: parameters(root),
-        resource_name: resource_name.clone(),
-        resource_id: integer(root, "resourceId"),
-        resource_type: text(root, "resourceType")?,
-        resource_specs: text(root, "resourceSpecs")?,
-        resource_location: text(root, "resourceLocation")?,
-        site_id: id(root, "siteId")?,
-        site_name: text(root, "siteName")?,
-    })
+    Ok(Message::One(Box::new(event)))
 }
 
-/// Absent, null and empty all mean that the sender doesn't know.
-fn text(root: &Map<String, Value>, field: &'static str) -> Result<Option<String>, Refusal> {
-    match root.get(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.trim().is_empty())),
-        Some(_) => Err(shape(field, "must be a string")),
+fn shape(field: impl Into<String>, expected: &'static str) -> Refusal {
+    Refusal::Shape {
+        field: field.into(),
+        expected,
     }
-}
-
-/// Ids are strings in some versions of the sender and numbers in others.
-fn id(root: &Map<String, Value>, field: &'static str) -> Result<Option<String>, Refusal> {
-    match root.get(field) {
-        Some(Value::Number(number)) if !number.is_f64() => Ok(Some(number.to_string())),
-        Some(Value::Number(_)) => Err(shape(field, "must be a string or a whole number")),
-        _ => text(root, field),
-    }
-}
-
-/// A number that the event can do without: one that makes no sense is left out.
-fn integer(root: &Map<String, Value>, field: &str) -> Option<i64> {
-    let value = match root.get(field)? {
-        Value::Number(number) => number.as_i64()?,
-        Value::String(text) => text.parse().ok()?,
-        _ => return None,
-    };
-    (value >= 0).then_some(value)
-}
-
-/// A string by contract; an object is kept as its text.
-fn parameters(root: &Map<String, Value>) -> Option<String> {
-    match root.get("customParameters")? {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-        other => Some(other.to_string()),
-    }
-}
-
-fn shape(field: &'static str, expected: &'static str) -> Refusal {
-    Refusal::Shape { field, expected }
 }

@@ -17,12 +17,13 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{
-    event::{self, Refusal},
+    answer::{Answer, ItemAnswer},
+    event::{self, Message, Refusal},
     intent::{Filters, Intent, intent},
-    record::{Recorded, Recorder},
+    record::{NotRecorded, Recorder},
     signature::Secrets,
 };
 use crate::clock::Clock;
@@ -103,7 +104,7 @@ async fn deliver(door: &Door, headers: &HeaderMap, body: Bytes) -> Result<Respon
         );
         detail(StatusCode::UNAUTHORIZED, &bad.to_string())
     })?;
-    let event = event::parse(&delivery).map_err(|refusal| {
+    let message = event::parse(&delivery).map_err(|refusal| {
         warn!("refused a signed event: {refusal}");
         let status = match refusal {
             Refusal::NotJson(_) => StatusCode::BAD_REQUEST,
@@ -111,49 +112,47 @@ async fn deliver(door: &Door, headers: &HeaderMap, body: Bytes) -> Result<Respon
         };
         detail(status, &refusal.to_string())
     })?;
-    let intent = intent(event, &door.filters, door.clock.now());
-    let recorded = door.recorder.record(&intent).await.map_err(|error| {
-        error!(
-            cause = error.source().map(tracing::field::display),
-            "an event could be stored nowhere: {error}"
-        );
-        let mut refusal = detail(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the event could not be stored; send it again",
-        );
-        refusal
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        refusal
-    })?;
-    Ok(answer(&intent, &recorded))
+    let now = door.clock.now();
+    match message {
+        Message::One(event) => {
+            let intent = intent(*event, &door.filters, now);
+            let recorded = door.recorder.record(&intent).await.map_err(not_stored)?;
+            Ok(reply(StatusCode::OK, &Answer::to_one(&intent, &recorded)))
+        }
+        Message::Batch(items) => {
+            // A broken item is told so, and doesn't keep the others out.
+            let intents: Vec<_> = items
+                .iter()
+                .map(|item| match &item.event {
+                    Ok(event) => intent(event.clone(), &door.filters, now),
+                    Err(refusal) => Intent::Ignore(refusal.to_string()),
+                })
+                .collect();
+            let recorded = door.recorder.record_all(&intents).await;
+            let recorded = recorded.map_err(not_stored)?;
+            let answers = items.into_iter().zip(intents.iter().zip(&recorded));
+            let answers = answers
+                .map(|(item, (intent, recorded))| ItemAnswer::new(item, intent, recorded))
+                .collect();
+            Ok(reply(StatusCode::OK, &Answer::to_batch(answers)))
+        }
+    }
 }
 
-fn answer(intent: &Intent, recorded: &Recorded) -> Response {
-    let (status, message) = match (recorded, intent) {
-        (Recorded::Ignored(reason), _) => ("ignored", reason.clone()),
-        (Recorded::AlreadyHandled, Intent::Begin { booking, .. } | Intent::End { booking, .. }) => {
-            (
-                "success",
-                format!("Already handled for {}", booking.resource_name),
-            )
-        }
-        (Recorded::Taken(_), Intent::Begin { booking, .. }) => (
-            "success",
-            format!("Provisioning initiated for {}", booking.resource_name),
-        ),
-        (Recorded::Taken(_), Intent::End { booking, .. }) => (
-            "success",
-            format!("Deprovisioning initiated for {}", booking.resource_name),
-        ),
-        (_, Intent::Ignore(reason)) => ("ignored", reason.clone()),
-    };
-    match recorded {
-        Recorded::Taken(reservation) => info!(reservation, "event taken: {message}"),
-        Recorded::AlreadyHandled | Recorded::Ignored(_) => info!("event {status}: {message}"),
-    }
-    let body = Answer { status, message };
-    reply(StatusCode::OK, &body)
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
+fn not_stored(error: NotRecorded) -> Response {
+    error!(
+        cause = error.source().map(tracing::field::display),
+        "an event could be stored nowhere: {error}"
+    );
+    let mut refusal = detail(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the event could not be stored; send it again",
+    );
+    refusal
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    refusal
 }
 
 fn detail(status: StatusCode, detail: &str) -> Response {
@@ -164,13 +163,6 @@ fn reply(status: StatusCode, body: &impl Serialize) -> Response {
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     let body = serde_json::to_string(body).expect("strings are JSON");
     (status, content_type, body).into_response()
-}
-
-/// What the sender is told of an event, in the earlier receiver's words.
-#[derive(Serialize)]
-struct Answer {
-    status: &'static str,
-    message: String,
 }
 
 /// What the sender is told of a refusal.

@@ -26,6 +26,20 @@ pub enum Intent {
         /// From when until when it was booked.
         window: BookedWindow,
     },
+    /// Record what the booking is now: its own times will act.
+    Schedule {
+        /// What the event says.
+        booking: Box<Booking>,
+        /// From when until when.
+        window: BookedWindow,
+    },
+    /// Take the host back for good: the booking is no more.
+    Delete {
+        /// What the event says.
+        booking: Box<Booking>,
+        /// From when until when it was booked.
+        window: BookedWindow,
+    },
     /// Nothing: the reason, as the sender is told.
     Ignore(String),
 }
@@ -48,27 +62,56 @@ pub struct Filters {
 
 /// Decides what an event asks for.
 pub fn intent(event: Event, filters: &Filters, now: Timestamp) -> Intent {
-    match event {
+    asked(event, filters, now).unwrap_or_else(Intent::Ignore)
+}
+
+fn asked(event: Event, filters: &Filters, now: Timestamp) -> Result<Intent, String> {
+    let window = |booking: &Booking| usable(booking, filters, now);
+    Ok(match event {
         Event::Other(event_type) => {
-            Intent::Ignore(format!("Event type '{}' not handled", shown(&event_type)))
+            return Err(format!("Event type '{}' not handled", shown(&event_type)));
         }
-        Event::Start(booking) => match usable(&booking, filters, now) {
-            Ok(window) if window.end.is_some_and(|end| end <= now) => {
-                Intent::Ignore("the booking is over".to_owned())
+        Event::Unusable(reason) => return Err(reason.to_owned()),
+        Event::Start(booking) => {
+            let window = window(&booking)?;
+            if window.end.is_some_and(|end| end <= now) {
+                return Err("the booking is over".to_owned());
             }
-            Ok(window) => Intent::Begin {
-                booking: Box::new(booking),
-                window,
-            },
-            Err(reason) => Intent::Ignore(reason),
-        },
-        Event::End(booking) => match usable(&booking, filters, now) {
-            Ok(window) => Intent::End {
-                booking: Box::new(booking),
-                window,
-            },
-            Err(reason) => Intent::Ignore(reason),
-        },
+            let booking = Box::new(booking);
+            Intent::Begin { booking, window }
+        }
+        Event::End(booking) => {
+            let window = window(&booking)?;
+            let booking = Box::new(booking);
+            Intent::End { booking, window }
+        }
+        // One that puts the end into the past is recorded too: the clock acts on it.
+        Event::Changed(booking) => {
+            let window = window(&booking)?;
+            if !booking.has_start() {
+                return Err("the booking's start can't be read".to_owned());
+            }
+            let booking = Box::new(booking);
+            Intent::Schedule { booking, window }
+        }
+        Event::Deleted(booking) => {
+            let window = window(&booking)?;
+            let booking = Box::new(booking);
+            Intent::Delete { booking, window }
+        }
+    })
+}
+
+impl Intent {
+    /// The booking that it is about.
+    pub fn booking(&self) -> Option<&Booking> {
+        match self {
+            Self::Begin { booking, .. }
+            | Self::Delete { booking, .. }
+            | Self::End { booking, .. }
+            | Self::Schedule { booking, .. } => Some(booking),
+            Self::Ignore(_) => None,
+        }
     }
 }
 

@@ -13,37 +13,59 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::secrets::{Current, SecretsDir};
+
 /// A body whose sender knows the secret, or one that nobody asked to be signed.
 #[derive(Debug)]
 pub struct VerifiedDelivery(Bytes);
 
 /// The secrets of which any one may have signed.
 #[derive(Clone, Default)]
-pub struct Secrets(Vec<Secret>);
+pub struct Secrets {
+    setting: Option<Secret>,
+    folder: Option<Current>,
+}
 
 /// Missing, unreadable or wrong: the sender is told no more than that it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Signature verification failed")]
 pub struct BadSignature;
 
-#[derive(Clone)]
-struct Secret(Box<[u8]>);
+/// A key. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secret(Box<[u8]>);
 
 impl Secrets {
     /// One secret, as a setting or a file holds it: its text is the key, one newline at its
     /// end is an editor's and is left out. Empty: nothing is checked.
     pub fn from_text(text: &str) -> Self {
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        if text.is_empty() {
-            return Self::default();
+        Self {
+            setting: Secret::from_bytes(text.as_bytes()),
+            folder: None,
         }
-        Self(vec![Secret(text.as_bytes().into())])
     }
 
-    /// Whether deliveries are checked at all.
+    /// Those of a folder as well. Even while it is empty, everything is checked.
+    #[must_use]
+    pub fn and_folder(mut self, folder: &SecretsDir) -> Self {
+        self.folder = Some(folder.current());
+        self
+    }
+
+    /// Whether deliveries are not checked at all.
     pub fn is_unsigned_mode(&self) -> bool {
-        self.0.is_empty()
+        self.setting.is_none() && self.folder.is_none()
+    }
+
+    /// Whether no delivery can pass: there is a folder for secrets, and there are none.
+    pub fn refuses_all(&self) -> bool {
+        !self.is_unsigned_mode() && self.count() == 0
+    }
+
+    fn count(&self) -> usize {
+        let folder = self.folder.as_ref();
+        usize::from(self.setting.is_some())
+            + folder.map_or(0, |folder| folder.with(<[Secret]>::len))
     }
 
     /// Lets the body through if one of the secrets signed it.
@@ -57,10 +79,12 @@ impl Secrets {
         }
         let mac = claimed_mac(headers).ok_or(BadSignature)?;
         // Every secret is tried, whichever fits: which one it was is not to be timed.
-        let verified = self
-            .0
-            .iter()
-            .fold(false, |found, secret| found | secret.signed(&body, &mac));
+        let any = |found: bool, secret: &Secret| found | secret.signed(&body, &mac);
+        let verified = self.setting.iter().fold(false, any);
+        let verified = match &self.folder {
+            Some(folder) => folder.with(|secrets| secrets.iter().fold(verified, any)),
+            None => verified,
+        };
         if verified {
             Ok(VerifiedDelivery(body))
         } else {
@@ -77,6 +101,13 @@ impl VerifiedDelivery {
 }
 
 impl Secret {
+    /// A text as a setting or a file holds it; nothing for an empty one.
+    pub(super) fn from_bytes(text: &[u8]) -> Option<Self> {
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        (!text.is_empty()).then(|| Self(text.into()))
+    }
+
     fn signed(&self, body: &[u8], mac: &[u8; MAC_LENGTH]) -> bool {
         let mut hmac = Hmac::<Sha256>::new_from_slice(&self.0)
             .expect("HMAC takes a key of any length (RFC 2104)");
@@ -87,7 +118,7 @@ impl Secret {
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secrets({} of them)", self.0.len())
+        write!(f, "Secrets({} of them)", self.count())
     }
 }
 

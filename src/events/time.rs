@@ -31,6 +31,15 @@ impl EventTime {
     }
 }
 
+/// The instant that a JSON string or number means, to its last digit.
+pub fn exact(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::String(text) => parse(text),
+        Value::Number(number) => parse(&number.to_string()),
+        _ => None,
+    }
+}
+
 fn parse(text: &str) -> Option<Timestamp> {
     if let Ok(seconds) = text.parse::<f64>() {
         let since = SignedDuration::try_from_secs_f64(seconds).ok()?;

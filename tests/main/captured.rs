@@ -184,13 +184,7 @@ async fn the_real_senders_unsigned_request_is_taken_only_where_nothing_is_checke
 #[tokio::test]
 async fn the_portals_other_events_hold_their_signature_and_are_ignored() {
     let doorway = Doorway::open("captured-portal").await;
-    for name in [
-        "T-test",
-        "W-event-created",
-        "W-event-updated",
-        "W-event-deleted",
-        "W-resource-updated",
-    ] {
+    for name in ["T-test", "W-resource-updated"] {
         let (request, at) = captured(name);
         let (status, body) = doorway.deliver(PORTAL_SECRET, &at, request).await;
         assert_eq!(
@@ -203,23 +197,117 @@ async fn the_portals_other_events_hold_their_signature_and_are_ignored() {
 }
 
 #[tokio::test]
-async fn the_older_batches_are_told_apart_and_refused_by_name() {
-    let doorway = Doorway::open("captured-batch").await;
-    for name in [
-        "B1-start-full",
-        "B3-start-full",
-        "B3-end-full",
-        "B4-start-keycloak",
-    ] {
-        let (request, at) = captured(name);
-        let (status, body) = doorway.deliver(SECRET, &at, request).await;
-        assert_eq!(status, 422, "{name}");
+async fn the_portals_own_events_of_a_booking_are_recorded_in_whatever_order() {
+    let (created, updated, deleted) = ("W-event-created", "W-event-updated", "W-event-deleted");
+    for (number, order) in [
+        [created, updated, deleted],
+        [updated, created, deleted],
+        [created, deleted, updated],
+        [deleted, updated, created],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let doorway = Doorway::open(&format!("captured-life-{number}")).await;
+        let mut is_over = false;
+        for name in order {
+            let (request, at) = captured(name);
+            let (status, body) = doorway.deliver(PORTAL_SECRET, &at, request).await;
+            assert_eq!(
+                (status, &body["status"]),
+                (200, &json!("success")),
+                "{name}: {body}"
+            );
+            is_over |= *name == deleted;
+            let reservation = doorway.only().await;
+            assert_eq!(reservation.name_any(), "portal-10");
+            let wanted = if is_over {
+                DesiredState::Released
+            } else {
+                DesiredState::Scheduled
+            };
+            assert_eq!(reservation.desired_state(), wanted, "{order:?}: {name}");
+        }
+        let reservation = doorway.only().await;
+        let window = reservation.spec.window;
+        assert_eq!(window.start.unwrap().0.to_string(), "2030-01-02T10:00:00Z");
+        assert_eq!(window.end.unwrap().0.to_string(), "2030-01-02T13:00:00Z");
+        let resource = reservation.spec.resource.unwrap();
         assert_eq!(
-            body["detail"], "events: the batch shape is not taken",
-            "{name}"
+            (resource.id, resource.type_.as_deref()),
+            (Some(12), Some("Server"))
         );
     }
-    assert!(doorway.is_empty().await);
+}
+
+#[tokio::test]
+async fn the_portal_is_told_what_became_of_its_events() {
+    let doorway = Doorway::open("captured-portal-words").await;
+    for (name, message) in [
+        ("W-event-created", "Reservation recorded for restart-srv01"),
+        ("W-event-created", "Already handled for restart-srv01"),
+        ("W-event-updated", "Reservation recorded for restart-srv01"),
+        ("W-event-created", "Already handled for restart-srv01"),
+        (
+            "W-event-deleted",
+            "Deprovisioning initiated for restart-srv01",
+        ),
+        ("W-event-deleted", "Already handled for restart-srv01"),
+        ("W-event-updated", "Already handled for restart-srv01"),
+    ] {
+        let (request, at) = captured(name);
+        let (status, body) = doorway.deliver(PORTAL_SECRET, &at, request).await;
+        assert_eq!((status, &body["message"]), (200, &json!(message)), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn every_batch_of_the_older_senders_becomes_a_reservation_per_item() {
+    for (start, end) in [
+        ("B1-start-full", None),
+        ("B3-start-full", Some("B3-end-full")),
+        ("B4-start-keycloak", Some("B4-end-keycloak")),
+    ] {
+        let doorway = Doorway::open(&format!("captured-{}", start.to_lowercase())).await;
+        for (name, message) in [
+            (Some(start), "Provisioning initiated for restart-srv01"),
+            (end, "Deprovisioning initiated for restart-srv01"),
+        ] {
+            let Some(name) = name else { continue };
+            let (request, at) = captured(name);
+            let (status, body) = doorway.deliver(SECRET, &at, request).await;
+            assert_eq!(
+                (status, &body["status"]),
+                (200, &json!("success")),
+                "{name}: {body}"
+            );
+            assert_eq!(
+                body["items"][0],
+                json!({
+                    "eventId": "101",
+                    "resourceName": "restart-srv01",
+                    "status": "success",
+                    "message": message,
+                })
+            );
+            assert_eq!(body["items"].as_array().unwrap().len(), 2, "{body}");
+        }
+        let wanted = match end {
+            Some(_) => DesiredState::Released,
+            None => DesiredState::Active,
+        };
+        let all = doorway
+            .reservations
+            .list(&Default::default())
+            .await
+            .unwrap();
+        let names: Vec<_> = all.items.iter().map(ResourceExt::name_any).collect();
+        assert_eq!(names, ["portal-101", "portal-103"], "{start}");
+        for reservation in &all.items {
+            assert_eq!(reservation.desired_state(), wanted);
+            assert_eq!(reservation.authorized_keys().len(), 1);
+        }
+    }
 }
 
 #[tokio::test]
