@@ -435,6 +435,14 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_secrets_is_asked_for_by_its_name() {
+        assert_eq!(check(&[], false).unwrap().secrets_dir, None);
+        let arguments = ["--webhook-secrets-dir", "/etc/secrets"];
+        let folder = check(&arguments, false).unwrap().secrets_dir;
+        assert_eq!(folder, Some(PathBuf::from("/etc/secrets")));
+    }
+
+    #[test]
     fn a_secret_is_not_shown_by_debug_or_help() {
         let config = check(&["--webhook-secret", "hunter2"], false).unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));

@@ -14,6 +14,7 @@ use harbormaster::{
         intake::{Door, routes},
         intent::Filters,
         record::Recorder,
+        secrets::SecretsDir,
         signature::Secrets,
     },
 };
@@ -23,7 +24,7 @@ use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::stage::{fixture, shared};
+use crate::stage::{fixture, install_crypto, shared};
 
 const SECRET: &str = "c2VjcmV0LWtleS0zMi1ieXRlcy1sb25nLWV4YW1wbGU=";
 const PORTAL_SECRET: &str = "JhHPPQkgS0EA+GmIMFRbF6fjJJgfjQYW1uYzdFnbkcs=";
@@ -48,8 +49,13 @@ impl Doorway {
     }
 
     async fn deliver(&self, secret: &str, at: &str, request: Request<Body>) -> (u16, Value) {
+        self.deliver_to(Secrets::from_text(secret), at, request)
+            .await
+    }
+
+    async fn deliver_to(&self, secrets: Secrets, at: &str, request: Request<Body>) -> (u16, Value) {
         let door = Door {
-            secrets: Secrets::from_text(secret),
+            secrets,
             filters: Filters::default(),
             // Several control planes share this machine: slow isn't what is tested here.
             recorder: Recorder::new(self.reservations.clone(), "portal".to_owned())
@@ -308,6 +314,66 @@ async fn every_batch_of_the_older_senders_becomes_a_reservation_per_item() {
             assert_eq!(reservation.authorized_keys().len(), 1);
         }
     }
+}
+
+#[tokio::test]
+async fn each_webhook_may_have_a_secret_of_its_own_in_a_folder() {
+    let doorway = Doorway::open("captured-folder").await;
+    let folder = tempfile::tempdir().unwrap();
+    let events = [
+        ("F2-start-full", SECRET),
+        ("W-event-created", PORTAL_SECRET),
+    ];
+    for (file, known) in [(None, 0), (Some("7"), 1), (Some("4"), 2)] {
+        if let Some(file) = file {
+            let secret = if file == "7" { SECRET } else { PORTAL_SECRET };
+            fs::write(folder.path().join(file), format!("{secret}\n")).unwrap();
+        }
+        let dir = SecretsDir::open(folder.path()).await;
+        for (number, (name, _)) in events.iter().enumerate() {
+            let (request, at) = captured(name);
+            let secrets = Secrets::from_text("").and_folder(&dir);
+            let (status, body) = doorway.deliver_to(secrets, &at, request).await;
+            let wanted = if number < known { 200 } else { 401 };
+            assert_eq!(status, wanted, "{known}, {name}: {body}");
+        }
+    }
+    // The setting's secret counts beside those of the folder.
+    let dir = SecretsDir::open(folder.path().join("missing")).await;
+    for (name, secret) in events {
+        let (request, at) = captured(name);
+        let secrets = Secrets::from_text(secret).and_folder(&dir);
+        let (status, _) = doorway.deliver_to(secrets, &at, request).await;
+        assert_eq!(status, 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_stored_is_to_be_sent_again() {
+    install_crypto();
+    // Discard: nobody listens there.
+    let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+    let client = kube::Client::try_from(nowhere).unwrap();
+    let door = Door {
+        secrets: Secrets::default(),
+        filters: Filters::default(),
+        recorder: Recorder::new(Api::namespaced(client, "default"), "portal".to_owned()),
+        clock: Clock::system(),
+    };
+    let item = |name: &str| json!({"eventId": "1", "resourceName": name});
+    let post = async |items: Value| {
+        let body = json!({"eventType": "EVENT_START", "events": items});
+        let request = Request::post("/webhook").body(Body::from(body.to_string()));
+        routes(door.clone())
+            .oneshot(request.unwrap())
+            .await
+            .unwrap()
+    };
+    let answer = post(json!([item("a/b"), item("srv")])).await;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    let answer = post(json!([item("a/b"), 7])).await;
+    assert_eq!(answer.status(), 200, "nothing of it is to be stored");
 }
 
 #[tokio::test]
