@@ -1,6 +1,7 @@
 //! The processor's shapes: one event flat at the root (the minimal one is the least of
 //! these), or several of one user as flat items of `events[]`.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{Booking, Event, Fields, Item, Refusal};
@@ -46,7 +47,7 @@ pub(super) fn batch(
 /// Whom an event concerns, and when and through which webhook it was sent.
 fn user(root: Fields<'_>) -> Result<Booking, Refusal> {
     Ok(Booking {
-        revision: root.instant("timestamp"),
+        revision: root.instant("timestamp").and_then(as_of),
         webhook_id: root.integer("webhookId"),
         user_id: root.id("userId")?,
         username: root.text("username")?,
@@ -80,4 +81,68 @@ fn item(fields: Fields<'_>, user: Booking) -> Result<Booking, Refusal> {
     })
 }
 
+/// The processor reads all bookings of a tick at once, and posts them one after the other,
+/// each when the receivers of the one before have answered: what it sends may be older than
+/// a change that the portal has told us of meanwhile.
+fn as_of(sent: Timestamp) -> Option<Timestamp> {
+    sent.checked_sub(READ_BEFORE_SENT).ok()
+}
+
+const READ_BEFORE_SENT: SignedDuration = SignedDuration::from_mins(5);
+
 const MOST_ITEMS: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(object) => object,
+            value => panic!("{value}"),
+        }
+    }
+
+    #[test]
+    fn what_is_sent_was_read_up_to_five_minutes_before() {
+        let event = object(json!({
+            "resourceName": "srv",
+            "timestamp": "2025-07-03T15:16:00.123456789Z",
+        }));
+        let booking = booking(Fields::root(&event)).unwrap();
+        let revision = booking.revision.map(|revision| revision.to_string());
+        assert_eq!(revision.as_deref(), Some("2025-07-03T15:11:00.123456789Z"));
+    }
+
+    #[test]
+    fn ids_may_be_numbers_and_a_fault_in_an_item_is_its_own() {
+        let root = object(json!({"webhookId": "7", "userId": 3, "sshPublicKey": null}));
+        let events = json!([
+            {"eventId": 101, "resourceName": "srv", "userId": 4, "username": "other"},
+            {"eventId": 1.5, "resourceName": "srv"},
+            {"eventId": "102"},
+            null,
+        ]);
+        let items = batch(Fields::root(&root), &events, Event::Start).unwrap();
+        let Ok(Event::Start(booking)) = &items[0].event else {
+            panic!("{items:?}")
+        };
+        assert_eq!(booking.event_id.as_deref(), Some("101"));
+        assert_eq!(booking.user_id.as_deref(), Some("3"));
+        assert_eq!((booking.webhook_id, &booking.username), (Some(7), &None));
+        let faults = items[1..]
+            .iter()
+            .map(|item| item.event.clone().unwrap_err());
+        let faults: Vec<_> = faults.map(|fault| fault.to_string()).collect();
+        assert_eq!(
+            faults,
+            [
+                "eventId: must be a string or a whole number",
+                "resourceName: must be a string",
+                "item: must be an object",
+            ]
+        );
+    }
+}

@@ -310,7 +310,7 @@ fn parameters(text: String) -> BTreeMap<String, Value> {
 }
 
 /// On a Reservation: as of when the portal said what stands in it (`updatedAt` of its own
-/// events, `timestamp` of the processor's). In the metadata, so that an event that is newer
+/// events, five minutes before the `timestamp` of the processor's). In the metadata, so that an event that is newer
 /// but says nothing new makes no new generation.
 pub const REVISION_ANNOTATION: &str = "harbormaster.dev/event-revision";
 
