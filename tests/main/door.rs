@@ -252,6 +252,25 @@ async fn a_booking_moves_to_another_host_until_it_begins_and_then_as_a_new_reser
 }
 
 #[tokio::test]
+async fn of_changes_that_come_at_once_the_newest_holds() {
+    let stage = shared();
+    let changes: Vec<_> = [3, 1, 5, 2, 4]
+        .map(|nanosecond| {
+            let revision = format!("2026-11-22T04:00:00.00000000{nanosecond}Z");
+            let host = format!("nowhere-{nanosecond}");
+            wrapped("EVENT_UPDATED", 313, &host, &revision)
+        })
+        .into();
+    let answers = futures::future::join_all(changes.iter().map(|it| post_signed(stage, it))).await;
+    for answer in &answers {
+        assert_eq!(answer.body["status"], "success", "{answer:?}");
+    }
+    let reservation = reservations(stage).get("portal-313").await.unwrap();
+    let host = reservation.spec.resource.unwrap().name;
+    assert_eq!(host.as_deref(), Some("nowhere-5"));
+}
+
+#[tokio::test]
 async fn a_start_after_the_deletion_of_its_booking_is_not_obeyed() {
     let stage = shared();
     let deleted = wrapped("EVENT_DELETED", 311, "nowhere-d", "2026-11-22T04:00:00Z");

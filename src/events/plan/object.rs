@@ -214,6 +214,8 @@ pub(super) fn has_begun(object: &Reservation) -> bool {
 /// What one event lacks, another of the same booking may bring.
 pub(super) fn fill_in(spec: &mut ReservationSpec, news: ReservationSpec) {
     fill(&mut spec.parameters, news.parameters);
+    // No event brings one, but somebody may have chosen it for a booking that then moves.
+    fill(&mut spec.provisioning, news.provisioning);
     if let Some(news) = news.source {
         let source = spec.source.get_or_insert_default();
         fill(&mut source.webhook_id, news.webhook_id);
