@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{LazyLock, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -117,10 +117,12 @@ pub(crate) async fn post_signed(stage: &Stage, body: &Value) -> Answer {
 
 /// The flat body of the current processor, for a host and a booking.
 pub(crate) fn flat(event_type: &str, event_id: &str, host: &str) -> Value {
-    let now = jiff::Timestamp::now();
+    // One window for all events of a run: an END names the start that its START named.
+    static NOW: LazyLock<jiff::Timestamp> = LazyLock::new(jiff::Timestamp::now);
+    let now = *NOW;
     json!({
         "eventType": event_type,
-        "timestamp": now.to_string(),
+        "timestamp": jiff::Timestamp::now().to_string(),
         "eventId": event_id,
         "webhookId": 7,
         "userId": "6f1c2f0e-0000-4000-8000-000000000001",
