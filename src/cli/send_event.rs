@@ -122,7 +122,7 @@ impl SendEvent {
             Some(file) => {
                 let text = fs::read_to_string(file)
                     .with_context(|| format!("--secret-file {}", file.display()))?;
-                Some(sign(text.trim_end_matches(['\r', '\n']), body.as_bytes()))
+                Some(sign(&text, body.as_bytes()))
             }
             None => None,
         };

@@ -103,16 +103,12 @@ impl VerifiedDelivery {
 impl Secret {
     /// A text as a setting or a file holds it; nothing for an empty one.
     pub(super) fn from_bytes(text: &[u8]) -> Option<Self> {
-        let text = text.strip_suffix(b"\n").unwrap_or(text);
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-        (!text.is_empty()).then(|| Self(text.into()))
+        let key = key_of(text);
+        (!key.is_empty()).then(|| Self(key.into()))
     }
 
     fn signed(&self, body: &[u8], mac: &[u8; MAC_LENGTH]) -> bool {
-        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.0)
-            .expect("HMAC takes a key of any length (RFC 2104)");
-        hmac.update(body);
-        hmac.verify_slice(mac).is_ok()
+        hmac(&self.0, body).verify_slice(mac).is_ok()
     }
 }
 
@@ -124,10 +120,20 @@ impl fmt::Debug for Secrets {
 
 /// Signs a body as the sender does. Called by `send-event`'s callers: the demo and tests.
 pub fn sign(secret: &str, body: &[u8]) -> String {
-    let mut hmac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
-        .expect("HMAC takes a key of any length (RFC 2104)");
+    let mac = hmac(key_of(secret.as_bytes()), body);
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+/// The key that a text stands for: all of it, but for the one newline that an editor left.
+fn key_of(text: &[u8]) -> &[u8] {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    text.strip_suffix(b"\r").unwrap_or(text)
+}
+
+fn hmac(key: &[u8], body: &[u8]) -> Hmac<Sha256> {
+    let mut hmac = Hmac::new_from_slice(key).expect("HMAC takes a key of any length (RFC 2104)");
     hmac.update(body);
-    STANDARD.encode(hmac.finalize().into_bytes())
+    hmac
 }
 
 fn claimed_mac(headers: &HeaderMap) -> Option<[u8; MAC_LENGTH]> {

@@ -1,3 +1,5 @@
+//! The plans, event by event; whole orders of them are in `order`.
+
 mod order;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Folders of secrets, as the kubelet lays them out and exchanges them.
+
 use std::{fs, os::unix::fs::symlink};
 
 use axum::http::HeaderMap;

@@ -1,3 +1,5 @@
+//! The binaries: found, built once, and asked for in vain.
+
 use std::fs;
 
 use tempfile::TempDir;

@@ -1,3 +1,5 @@
+//! Daemons that end at once, late, or only when killed.
+
 use std::env;
 use std::sync::atomic::{AtomicU32, Ordering};
 
