@@ -226,7 +226,7 @@ impl Stop {
 
 /// In-cluster configuration first, then KUBECONFIG or the usual file: the order of the
 /// earlier receiver, which is the reverse of kube's own.
-async fn client(kubeconfig: Option<&PathBuf>) -> anyhow::Result<Client> {
+pub(crate) async fn client(kubeconfig: Option<&PathBuf>) -> anyhow::Result<Client> {
     let options = KubeConfigOptions::default();
     let mut config = match kubeconfig {
         Some(file) => {

@@ -3,6 +3,7 @@
 //! `serve` is the default verb, so that a container needs no arguments. Errors go to
 //! stderr with all their causes on one line, and without a backtrace.
 
+mod check;
 mod generate;
 mod send_event;
 mod serve;
@@ -19,7 +20,7 @@ use crate::config::BadSetting;
     name = "harbormaster",
     version,
     after_help = "Without a verb, `serve` is meant: `harbormaster --port 8443` serves.\n\
-                  Exit codes: 0 done, 1 failed, 64 bad usage or configuration."
+                  Exit codes: 0 done, 1 failed, 2 `check` found something, 64 bad usage or configuration."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -30,6 +31,8 @@ struct Cli {
 enum Verb {
     /// Take events, guard hosts and run reservations (the default)
     Serve(Box<serve::Serve>),
+    /// Ask a live cluster why a webhook would not be called, or would fail
+    Check(Box<check::Check>),
     /// Print the manifests that belong to this program
     Generate(generate::Generate),
     /// Build, sign and post an event, as the event processor does
@@ -43,6 +46,8 @@ pub enum Exit {
     Done = 0,
     /// It failed; stderr says why.
     Failed = 1,
+    /// `check` found something to mend.
+    Findings = 2,
     /// It was called or configured wrongly (`EX_USAGE` of sysexits.h).
     Usage = 64,
 }
@@ -71,12 +76,13 @@ pub fn run() -> Exit {
         }
     };
     let done = match cli.verb {
-        Verb::Serve(serve) => serve.run(),
-        Verb::Generate(generate) => generate.run(),
-        Verb::SendEvent(event) => event.run(),
+        Verb::Serve(serve) => serve.run().map(|()| Exit::Done),
+        Verb::Check(check) => check.run(),
+        Verb::Generate(generate) => generate.run().map(|()| Exit::Done),
+        Verb::SendEvent(event) => event.run().map(|()| Exit::Done),
     };
     match done {
-        Ok(()) => Exit::Done,
+        Ok(exit) => exit,
         Err(error) => {
             complain(&format!("harbormaster: {error:#}"));
             if error.is::<BadSetting>() {

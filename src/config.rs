@@ -362,7 +362,7 @@ fn bad(setting: &'static str, problem: impl Into<String>) -> BadSetting {
 }
 
 /// The earlier receiver's default.
-const PLACEHOLDER_IMAGE: &str = "default-provision-image-url";
+pub(crate) const PLACEHOLDER_IMAGE: &str = "default-provision-image-url";
 
 /// Where Metal3's own manifests put the operator.
 const OPERATOR_USERS: &str = "\

@@ -20,6 +20,8 @@ pub mod webhooks;
 pub mod config;
 pub mod manifests;
 
+pub mod check;
+
 mod admin;
 
 pub mod app;

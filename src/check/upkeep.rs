@@ -1,0 +1,159 @@
+//! What else keeps reservations from going on: the clock, the image, who acts, what waits.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Findings,
+    observed::{Observed, Spool},
+};
+use crate::{config::PLACEHOLDER_IMAGE, manifests::NAME};
+
+pub(super) fn examine(observed: &Observed, now: Timestamp, findings: &mut Findings) {
+    clock(observed, findings);
+    image(observed, findings);
+    lease(observed, now, findings);
+    if let Some(spool) = &observed.spool {
+        examine_spool(spool, now, findings);
+    }
+}
+
+fn clock(observed: &Observed, findings: &mut Findings) {
+    let Some((theirs, ours)) = observed.clocks else {
+        return;
+    };
+    let skew = ours.duration_since(theirs);
+    if skew.abs() < SKEW {
+        return;
+    }
+    let (seconds, word) = (
+        skew.as_secs().unsigned_abs(),
+        if skew.is_negative() {
+            "behind"
+        } else {
+            "ahead of"
+        },
+    );
+    let whose = if observed.inside {
+        "this node's clock"
+    } else {
+        "this machine's clock"
+    };
+    findings.warning(
+        "clock-skew",
+        "clock",
+        format!("{whose} is {seconds} s {word} the API server's"),
+        if observed.inside {
+            "reservations begin and end by that much too early or too late, and certificates that \
+             were just made are not yet valid for whoever is behind"
+        } else {
+            "what is said here about expiry is said by a wrong clock"
+        },
+        "timedatectl    # on this machine and on the nodes: \"System clock synchronized: yes\"",
+    );
+}
+
+fn image(observed: &Observed, findings: &mut Findings) {
+    if observed.deployment.found().is_none() {
+        return;
+    }
+    let is_placeholder = match observed.value("PROVISION_IMAGE") {
+        // Its ConfigMap may not be readable; then it isn't known.
+        None => !observed
+            .unread
+            .iter()
+            .any(|unread| unread.what.starts_with("ConfigMap/")),
+        Some(url) => url == PLACEHOLDER_IMAGE,
+    };
+    if is_placeholder {
+        let namespace = &observed.expected.namespace;
+        findings.warning(
+            "placeholder-image",
+            format!("Deployment/{NAME}"),
+            "PROVISION_IMAGE is not set",
+            "the operator refuses the placeholder, so that no host is imaged, except for \
+             Reservations that name an image themselves",
+            format!(
+                "kubectl create configmap {NAME} --namespace {namespace} \
+                 --from-literal=PROVISION_IMAGE=https://... --dry-run=client -o yaml | kubectl apply -f -; \
+                 kubectl rollout restart deployment/{NAME} --namespace {namespace}"
+            ),
+        );
+    }
+}
+
+fn lease(observed: &Observed, now: Timestamp, findings: &mut Findings) {
+    let Some(spec) = observed.lease.found().and_then(|lease| lease.spec.as_ref()) else {
+        return;
+    };
+    let namespace = &observed.expected.namespace;
+    // Renewed by the cluster's clocks, so it is judged by the API server's.
+    let now = observed.clocks.map_or(now, |(theirs, _)| theirs);
+    let Some(renewed) = spec.renew_time.as_ref().map(|time| time.0) else {
+        return;
+    };
+    let lasts =
+        SignedDuration::from_secs(i64::from(spec.lease_duration_seconds.unwrap_or_default()));
+    let silent = now.duration_since(renewed);
+    if silent <= lasts + SKEW {
+        return;
+    }
+    findings.error(
+        "lease-stale",
+        format!("Lease/{NAME}"),
+        format!(
+            "{} holds it, and has not renewed it since {renewed}",
+            spec.holder_identity.as_deref().unwrap_or("nobody")
+        ),
+        "no replica acts: events are recorded, and reservations neither begin nor end",
+        format!(
+            "kubectl get pod --namespace {namespace}; \
+             kubectl logs --namespace {namespace} deployment/{NAME} --tail 50"
+        ),
+    );
+}
+
+fn examine_spool(spool: &Spool, now: Timestamp, findings: &mut Findings) {
+    let subject = format!("spool {}", spool.folder);
+    let content = match &spool.content {
+        Ok(content) => content,
+        Err(why) => {
+            findings.error(
+                "spool-unreadable",
+                subject,
+                format!("the spool can't be read: {why}"),
+                "while the API server is away, events can be kept nowhere and are answered 503, \
+                 upon which the sender drops them",
+                "ls -ld, df    # of that folder: it must be ours to write, with room on its volume",
+            );
+            return;
+        }
+    };
+    if let (Some(theirs), Some(this)) = (&content.cluster, &content.this_cluster)
+        && theirs != this
+    {
+        findings.error(
+            "spool-of-another-cluster",
+            subject.clone(),
+            format!("its events are for the cluster {theirs}, and this is {this}"),
+            "they are never recorded here, and none of this cluster's is taken into it",
+            "kubectl get namespace kube-system -o jsonpath={.metadata.uid}    # run `serve` against \
+             the cluster of that UID, or set SPOOL_DIR to an empty folder",
+        );
+    }
+    let age = content.oldest.map(|oldest| now.duration_since(oldest));
+    if content.events > 0 {
+        let age = age.map_or_else(String::new, |age| {
+            format!(", the oldest for {} s", age.as_secs())
+        });
+        findings.warning(
+            "events-waiting",
+            subject,
+            format!("{} events wait{age}", content.events),
+            "the API server was away or refuses them; a replica records them as soon as it can",
+            "kubectl get --raw /readyz?verbose    # then the program's log: why they can't be recorded",
+        );
+    }
+}
+
+/// Beyond what NTP leaves, and short of what certificates are backdated by.
+const SKEW: SignedDuration = SignedDuration::from_secs(30);

@@ -1,0 +1,125 @@
+//! `check`: asks a live cluster why a webhook would not be called, or would fail.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use kube_webhook::{Metrics, Target};
+
+use super::{
+    Exit,
+    serve::{install_crypto, runtime},
+};
+use crate::{
+    app,
+    check::{
+        collect::{Look, collect},
+        examine,
+        expected::Expected,
+        report,
+    },
+    config::HostArgs,
+    manifests::{Installation, NAME, NAMESPACE},
+    webhooks::{self, host_guard::HostGuard},
+};
+
+/// Ask a live cluster why a webhook would not be called, or would fail
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Exit codes: 0 nothing to mend (notes are not), 2 findings, 1 the API \
+                        server can't be reached, 64 bad usage."
+)]
+pub(super) struct Check {
+    /// The namespace of the installation itself
+    #[arg(long, default_value = NAMESPACE)]
+    namespace: String,
+
+    /// The Service that the API server calls
+    #[arg(long, default_value = NAME)]
+    service: String,
+
+    /// The API server calls a URL instead of the Service: https://HOST:PORT
+    #[arg(long, value_name = "BASE")]
+    url: Option<String>,
+
+    /// Where to look at the certificate served [default: every endpoint of the Service, or the URL]
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: Option<String>,
+
+    /// A kubeconfig that overrules the cluster's own configuration and KUBECONFIG
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// How to tell it
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+
+    #[command(flatten)]
+    hosts: HostArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// One object with an array `findings`
+    Json,
+    /// For a person
+    Text,
+}
+
+impl Check {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        install_crypto();
+        let look = Look {
+            expected: self.expected()?,
+            inside: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+            connect: self.connect,
+        };
+        let findings = runtime()?.block_on(async {
+            let client = app::client(self.kubeconfig.as_ref()).await?;
+            let observed = collect(client, look).await?;
+            anyhow::Ok(examine(&observed, Timestamp::now()))
+        })?;
+        say(&match self.output {
+            Output::Json => report::json(&findings).context("the findings can't be written")?,
+            Output::Text => report::text(&findings),
+        });
+        Ok(if report::is_bad(&findings) {
+            Exit::Findings
+        } else {
+            Exit::Done
+        })
+    }
+
+    /// What `generate` prints when it is told the same.
+    fn expected(&self) -> anyhow::Result<Expected> {
+        let target = match &self.url {
+            Some(base) => Target::Url {
+                base: base.clone(),
+                ca_bundle: None,
+            },
+            None => Target::Service {
+                namespace: self.namespace.clone(),
+                name: self.service.clone(),
+                port: 443,
+                ca_bundle: None,
+            },
+        };
+        let installation = Installation {
+            namespace: self.namespace.clone(),
+            hosts_namespace: self.hosts.k8s_namespace.clone(),
+            hosts: self.hosts.resource(),
+            target,
+            cert_manager: false,
+        };
+        let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);
+        let guard = HostGuard::new(own_user, self.hosts.operator_users());
+        let registered = webhooks::register(&installation.hosts, guard, Metrics::default())?;
+        Ok(Expected::of(&installation, &registered)?)
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn say(text: &str) {
+    print!("{text}");
+}
