@@ -10,6 +10,8 @@
 
 #[path = "main/captured.rs"]
 mod captured;
+#[path = "main/check.rs"]
+mod check;
 #[path = "main/cli.rs"]
 mod cli;
 #[path = "main/door.rs"]

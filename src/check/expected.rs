@@ -141,6 +141,16 @@ impl Expected {
         )
     }
 
+    /// The command that puts one file of the installation into the cluster, and leaves the
+    /// Deployment as it is.
+    pub(super) fn apply_file(&self, file: &str) -> String {
+        format!(
+            "harbormaster generate manifests {} --out installation && \
+             kubectl apply --server-side --force-conflicts -f installation/{file}",
+            self.flags()
+        )
+    }
+
     fn add(&mut self, object: Value) -> Result<(), ExpectedError> {
         match object["kind"].as_str() {
             Some("ValidatingWebhookConfiguration") => {

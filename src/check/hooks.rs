@@ -1,7 +1,7 @@
 //! The webhook configurations against what `generate webhooks` prints: what is not there is never
 //! called, and nothing complains.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Findings,
@@ -52,7 +52,7 @@ fn configuration(
     findings: &mut Findings,
 ) {
     for hook in &wanted.hooks {
-        match live.hooks.iter().find(|one| one.name == hook.name) {
+        match live.hooks.iter().position(|one| one.name == hook.name) {
             None => findings.error(
                 "webhook-missing",
                 subject(wanted, hook),
@@ -60,36 +60,86 @@ fn configuration(
                 "it is never called; the configuration is an older version's, or was edited",
                 observed.expected.apply("webhooks"),
             ),
-            Some(found) => compare(observed, &subject(wanted, hook), hook, found, findings),
+            Some(index) => {
+                let found = Found {
+                    configuration: live,
+                    index,
+                };
+                compare(observed, hook, &found, findings);
+            }
         }
     }
-    for hook in &live.hooks {
+    for (index, hook) in live.hooks.iter().enumerate() {
         if !wanted.hooks.iter().any(|one| one.name == hook.name) {
+            let found = Found {
+                configuration: live,
+                index,
+            };
             findings.warning(
                 "webhook-unknown",
                 subject(live, hook),
                 "the configuration names a webhook that this version doesn't have",
-                "the API server calls a route that answers 404; left by another version, whose \
-                 field manager keeps it",
-                format!(
-                    "kubectl delete {} {}; {}",
-                    plural(live),
-                    live.name,
-                    observed.expected.apply("webhooks")
-                ),
+                "left by another version, or somebody else's: the API server calls a route that \
+                 answers 404",
+                found.remove(""),
             );
         }
     }
 }
 
-fn compare(
-    observed: &Observed,
-    subject: &str,
-    wanted: &Hook,
-    live: &Hook,
-    findings: &mut Findings,
-) {
+/// Where a live webhook stands.
+struct Found<'a> {
+    configuration: &'a Configuration,
+    index: usize,
+}
+
+impl Found<'_> {
+    fn hook(&self) -> &Hook {
+        &self.configuration.hooks[self.index]
+    }
+
+    /// The command that takes something away. An apply can't: what others have added stays.
+    fn remove(&self, path: &str) -> String {
+        self.patch(&[json!({"op": "remove", "path": self.path(path)})])
+    }
+
+    fn patch(&self, operations: &[Value]) -> String {
+        let Configuration { kind, name, .. } = self.configuration;
+        let operations = Value::from(operations);
+        format!(
+            "kubectl patch {} {name} --type=json -p '{operations}'",
+            kind.to_lowercase()
+        )
+    }
+
+    fn path(&self, path: &str) -> String {
+        format!("/webhooks/{}{path}", self.index)
+    }
+
+    /// From Service to URL or back: only one of the two may stand there, and an apply would leave
+    /// the other.
+    fn retarget(&self, wanted: &Hook) -> Option<String> {
+        let (wanted, live) = (
+            &wanted.spec["clientConfig"],
+            &self.hook().spec["clientConfig"],
+        );
+        let (add, remove) = match (wanted["service"].is_null(), live["service"].is_null()) {
+            (false, true) => ("service", "url"),
+            (true, false) => ("url", "service"),
+            _ => return None,
+        };
+        let path = |field: &str| self.path(&format!("/clientConfig/{field}"));
+        Some(self.patch(&[
+            json!({"op": "remove", "path": path(remove)}),
+            json!({"op": "add", "path": path(add), "value": wanted[add]}),
+        ]))
+    }
+}
+
+fn compare(observed: &Observed, wanted: &Hook, found: &Found<'_>, findings: &mut Findings) {
     let expected = &observed.expected;
+    let live = found.hook();
+    let subject = &subject(found.configuration, live);
     let apply = || expected.apply("webhooks");
     let differ = |field: &str| {
         difference(&wanted.spec[field], &live.spec[field]).map(|told| format!("{field}{told}"))
@@ -100,7 +150,8 @@ fn compare(
     }
     if let Some(told) = differ("clientConfig") {
         let cause = "the API server calls another place than this installation's, or another route";
-        findings.error("target-changed", subject, told, cause, apply());
+        let mend = found.retarget(wanted).unwrap_or_else(apply);
+        findings.error("target-changed", subject, told, cause, mend);
     }
     failure_policy(expected, subject, wanted, live, findings);
     let seconds = |hook: &Hook| {
@@ -122,25 +173,8 @@ fn compare(
             apply(),
         );
     }
-    selectors(observed, subject, live, findings);
-    if let Some(told) = differ("matchConditions") {
-        findings.warning(
-            "conditions-changed",
-            subject,
-            told,
-            "matchConditions decide which writes are sent at all; OPERATOR_USERS and the namespaces \
-             are part of them, so `generate` must be given what `serve` is",
-            apply(),
-        );
-    } else if let Some(extra) = extra_conditions(wanted, live) {
-        findings.warning(
-            "conditions-changed",
-            subject,
-            format!("there is a matchCondition of somebody else's: {extra}"),
-            "writes for which it is false are not sent",
-            apply(),
-        );
-    }
+    selectors(observed, subject, found, findings);
+    conditions(expected, subject, wanted, found, findings);
     let rest = [
         "admissionReviewVersions",
         "matchPolicy",
@@ -184,44 +218,76 @@ fn failure_policy(
     );
 }
 
-fn selectors(observed: &Observed, subject: &str, live: &Hook, findings: &mut Findings) {
-    let expected = &observed.expected;
-    let namespace = &expected.hosts_namespace;
+fn selectors(observed: &Observed, subject: &str, found: &Found<'_>, findings: &mut Findings) {
+    let live = found.hook();
+    let namespace = &observed.expected.hosts_namespace;
+    let selector = &live.spec["namespaceSelector"];
     if let Some(labels) = observed.hosts_namespace.found()
-        && !selector::matches(&live.spec["namespaceSelector"], labels)
+        && !selector::matches(selector, labels)
     {
         findings.error(
             "namespace-excluded",
             subject,
-            format!(
-                "the namespaceSelector leaves out the namespace {namespace}: {}",
-                live.spec["namespaceSelector"]
-            ),
+            format!("the namespaceSelector leaves out the namespace {namespace}: {selector}"),
             "writes to hosts in that namespace are never sent",
-            expected.apply("webhooks"),
+            found.remove("/namespaceSelector"),
         );
     }
-    if !is_empty(&live.spec["objectSelector"]) {
+    let selector = &live.spec["objectSelector"];
+    if !is_empty(selector) {
         findings.warning(
             "objects-excluded",
             subject,
-            format!(
-                "there is an objectSelector: {}",
-                live.spec["objectSelector"]
-            ),
+            format!("there is an objectSelector: {selector}"),
             "whoever may label a host decides by that whether the guard is asked",
-            expected.apply("webhooks"),
+            found.remove("/objectSelector"),
         );
     }
 }
 
-/// The first condition that is there beyond the wanted ones.
-fn extra_conditions(wanted: &Hook, live: &Hook) -> Option<String> {
-    let count = |hook: &Hook| hook.spec["matchConditions"].as_array().map_or(0, Vec::len);
-    let extra = live.spec["matchConditions"]
-        .as_array()?
-        .get(count(wanted))?;
-    Some(extra["name"].as_str().unwrap_or_default().to_owned())
+fn conditions(
+    expected: &Expected,
+    subject: &str,
+    wanted: &Hook,
+    found: &Found<'_>,
+    findings: &mut Findings,
+) {
+    let all = |hook: &Hook| {
+        hook.spec["matchConditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
+    let (wanted, live) = (all(wanted), all(found.hook()));
+    for condition in &wanted {
+        let same = |one: &&Value| one["name"] == condition["name"];
+        let live = live.iter().find(same).unwrap_or(&Value::Null);
+        if let Some(told) = difference(condition, live) {
+            let name = &condition["name"];
+            findings.warning(
+                "conditions-changed",
+                subject,
+                format!("the matchCondition {name}{told}"),
+                "matchConditions decide which writes are sent at all; OPERATOR_USERS and the \
+                 namespaces are part of them, so `generate` must be given what `serve` is",
+                expected.apply("webhooks"),
+            );
+        }
+    }
+    for (index, condition) in live.iter().enumerate() {
+        if !wanted.iter().any(|one| one["name"] == condition["name"]) {
+            findings.warning(
+                "condition-added",
+                subject,
+                format!(
+                    "there is a matchCondition of somebody else's: {}",
+                    short(condition)
+                ),
+                "writes for which it is false are not sent",
+                found.remove(&format!("/matchConditions/{index}")),
+            );
+        }
+    }
 }
 
 /// Where `live` lacks what `wanted` says, told as `.path is X instead of Y`. What is there beside
@@ -267,10 +333,6 @@ fn subject(configuration: &Configuration, hook: &Hook) -> String {
         "{}/{} {}",
         configuration.kind, configuration.name, hook.name
     )
-}
-
-fn plural(configuration: &Configuration) -> String {
-    format!("{}s", configuration.kind.to_lowercase())
 }
 
 /// Of `admissionregistration.k8s.io/v1`.

@@ -26,7 +26,7 @@ fn service(observed: &Observed, name: &str, port: u16, findings: &mut Findings) 
             subject,
             format!("the Service is not there in the namespace {namespace}"),
             "the API server has nobody to call, and fails with `service \"...\" not found`",
-            expected.apply("manifests"),
+            expected.apply_file("service.yaml"),
         );
         return;
     }
@@ -35,34 +35,50 @@ fn service(observed: &Observed, name: &str, port: u16, findings: &mut Findings) 
     };
     let ports = live
         .spec
-        .iter()
-        .flat_map(|spec| spec.ports.iter().flatten());
-    match ports.clone().find(|one| one.port == i32::from(port)) {
+        .as_ref()
+        .and_then(|spec| spec.ports.as_deref())
+        .unwrap_or_default();
+    match ports.iter().position(|one| one.port == i32::from(port)) {
         None => findings.error(
             "service-port",
             subject.clone(),
             format!("the Service has no port {port}"),
             "the configurations name that port; every call fails",
-            expected.apply("manifests"),
+            replace(namespace, name, "/spec/ports/0/port", i32::from(port)),
         ),
-        Some(found) => target_port(observed, &subject, found, findings),
+        Some(index) => {
+            if let Some((told, listened)) = target_port(observed, &ports[index]) {
+                let path = format!("/spec/ports/{index}/targetPort");
+                findings.error(
+                    "target-port",
+                    subject.clone(),
+                    told,
+                    "calls reach nobody, or a listener that doesn't speak TLS",
+                    replace(namespace, name, &path, listened),
+                );
+            }
+        }
     }
     no_endpoints(observed, live, &subject, findings);
 }
 
+/// An apply would add a second port of that name, and be refused.
+fn replace(namespace: &str, service: &str, path: &str, value: i32) -> String {
+    format!(
+        "kubectl patch service {service} --namespace {namespace} --type=json \
+         -p '[{{\"op\":\"replace\",\"path\":\"{path}\",\"value\":{value}}}]'"
+    )
+}
+
 /// The kubelet knows the containers' ports by name, so a name that no container has leads nowhere.
-fn target_port(observed: &Observed, subject: &str, port: &ServicePort, findings: &mut Findings) {
-    let Some(deployment) = observed.deployment.found() else {
-        return;
-    };
+fn target_port(observed: &Observed, port: &ServicePort) -> Option<(String, i32)> {
+    let deployment = observed.deployment.found()?;
     let pod = deployment
         .spec
         .as_ref()
         .and_then(|spec| spec.template.spec.as_ref());
     let containers = pod.map(|pod| pod.containers.as_slice()).unwrap_or_default();
-    let Some(tls_port) = tls_port(observed, containers) else {
-        return;
-    };
+    let listened = tls_port(observed, containers)?;
     let leads_to = match &port.target_port {
         None => Some(port.port),
         Some(IntOrString::Int(number)) => Some(*number),
@@ -72,25 +88,19 @@ fn target_port(observed: &Observed, subject: &str, port: &ServicePort, findings:
             .find(|one| one.name.as_ref() == Some(name))
             .map(|one| one.container_port),
     };
-    if leads_to == Some(tls_port) {
-        return;
+    if leads_to == Some(listened) {
+        return None;
     }
     let told = match (&port.target_port, leads_to) {
         (Some(IntOrString::String(name)), None) => {
             format!("targetPort {name} is a name that no container port has")
         }
-        (_, Some(number)) => {
-            format!("the Service leads to port {number}, and we listen on {tls_port}")
-        }
-        (_, None) => return,
+        (_, number) => format!(
+            "the Service leads to port {}, and we listen on {listened}",
+            number.unwrap_or_default()
+        ),
     };
-    findings.error(
-        "target-port",
-        subject,
-        told,
-        "calls reach nobody, or a listener that doesn't speak TLS",
-        observed.expected.apply("manifests"),
-    );
+    Some((told, listened))
 }
 
 fn tls_port(observed: &Observed, containers: &[Container]) -> Option<i32> {
@@ -119,7 +129,7 @@ fn no_endpoints(observed: &Observed, live: &Service, subject: &str, findings: &m
     let (cause, mend) = match (observed.pods.found(), labels) {
         (_, None) => (
             "the Service has no selector, and nobody writes its EndpointSlices".to_owned(),
-            observed.expected.apply("manifests"),
+            observed.expected.apply_file("service.yaml"),
         ),
         (Some(pods), Some(labels)) if pods.is_empty() => (
             format!("no pod has the labels {labels}"),

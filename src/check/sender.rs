@@ -25,7 +25,11 @@ pub(super) fn examine(observed: &Observed, findings: &mut Findings) {
 fn secrets(observed: &Observed, findings: &mut Findings) {
     let namespace = &observed.expected.namespace;
     match observed.settings.get("WEBHOOK_SECRET") {
-        Some(Setting::Secret { name, key, optional }) => {
+        Some(Setting::Secret {
+            name,
+            key,
+            optional,
+        }) => {
             secret(observed, name, key, *optional, findings);
         }
         Some(Setting::Value(text)) if !text.is_empty() => findings.warning(
@@ -33,14 +37,14 @@ fn secrets(observed: &Observed, findings: &mut Findings) {
             format!("Deployment/{NAME}"),
             "WEBHOOK_SECRET stands in the Deployment or in a ConfigMap",
             "whoever may read those can book hosts",
-            format!("kubectl create secret generic {EVENTS_SECRET} --namespace {namespace} --from-file=WEBHOOK_SECRET=secret.txt"),
+            from_secret(namespace),
         ),
         _ if observed.value("WEBHOOK_SECRETS_DIR").is_none() => findings.warning(
             "signatures-unchecked",
             format!("Deployment/{NAME}"),
             "neither WEBHOOK_SECRET nor WEBHOOK_SECRETS_DIR is set",
             "whoever reaches /webhook can book and wipe hosts",
-            format!("kubectl create secret generic {EVENTS_SECRET} --namespace {namespace} --from-file=WEBHOOK_SECRET=secret.txt"),
+            from_secret(namespace),
         ),
         _ => {}
     }
@@ -58,7 +62,7 @@ fn secrets(observed: &Observed, findings: &mut Findings) {
             format!("Secret/{folder}"),
             "the folder of WEBHOOK_SECRETS_DIR is mounted from a Secret that is missing or empty",
             "every event is answered 401, unless WEBHOOK_SECRET fits",
-            format!("kubectl create secret generic {folder} --namespace {namespace} --from-file=WEBHOOK_ID=secret.txt"),
+            store(namespace, folder, "WEBHOOK_ID"),
         );
     }
 }
@@ -66,9 +70,9 @@ fn secrets(observed: &Observed, findings: &mut Findings) {
 fn secret(observed: &Observed, name: &str, key: &str, optional: bool, findings: &mut Findings) {
     let namespace = &observed.expected.namespace;
     let subject = format!("Secret/{name}");
-    let create = format!(
-        "kubectl create secret generic {name} --namespace {namespace} --from-file={key}=secret.txt \
-         --dry-run=client -o yaml | kubectl apply -f -; kubectl rollout restart deployment/{NAME} --namespace {namespace}"
+    let mend = format!(
+        "{}; kubectl rollout restart deployment/{NAME} --namespace {namespace}",
+        store(namespace, name, key)
     );
     let value = match observed.secrets.get(name) {
         Some(Reading::Missing) => None,
@@ -82,7 +86,7 @@ fn secret(observed: &Observed, name: &str, key: &str, optional: bool, findings: 
             "no pod starts without it (CreateContainerConfigError)"
         };
         let problem = format!("there is no key {key} with the secret that events are signed with");
-        findings.error("secret-missing", subject, problem, cause, create);
+        findings.error("secret-missing", subject, problem, cause, mend);
         return;
     };
     let Ok(text) = str::from_utf8(&value.0) else {
@@ -92,7 +96,7 @@ fn secret(observed: &Observed, name: &str, key: &str, optional: bool, findings: 
             format!("the key {key} holds bytes that are no text"),
             "the portal shows the secret as base64 text, and that text itself is the key: it was \
              decoded once too often",
-            create,
+            mend,
         );
         return;
     };
@@ -102,7 +106,7 @@ fn secret(observed: &Observed, name: &str, key: &str, optional: bool, findings: 
             subject,
             format!("the key {key} is empty"),
             "signatures are not checked: whoever reaches /webhook can book and wipe hosts",
-            create,
+            mend,
         );
     } else if is_encoded_twice(text) {
         findings.warning(
@@ -111,9 +115,24 @@ fn secret(observed: &Observed, name: &str, key: &str, optional: bool, findings: 
             format!("the key {key} holds the base64 of what looks like the portal's secret"),
             "`data` of a Secret is base64 of the text that the portal shows; it was encoded once \
              more, so that every event is answered 401",
-            create,
+            mend,
         );
     }
+}
+
+fn store(namespace: &str, name: &str, key: &str) -> String {
+    format!(
+        "kubectl create secret generic {name} --namespace {namespace} \
+         --from-file={key}=secret.txt --dry-run=client -o yaml | kubectl apply -f -"
+    )
+}
+
+fn from_secret(namespace: &str) -> String {
+    format!(
+        "{}; kubectl set env deployment/{NAME} --namespace {namespace} \
+         --from=secret/{EVENTS_SECRET}",
+        store(namespace, EVENTS_SECRET, "WEBHOOK_SECRET")
+    )
 }
 
 /// The portal makes secrets of 32 bytes, and shows them as base64.
@@ -192,7 +211,7 @@ fn ways(observed: &Observed, findings: &mut Findings) {
             format!("Service/{EVENTS_SERVICE}"),
             "EVENTS_HTTP_PORT is set, and no Service leads there",
             "the sender can't reach the plain listener by a name that lasts",
-            observed.expected.apply("manifests"),
+            observed.expected.apply_file("service.yaml"),
         );
     } else if observed.ingresses != Reading::Unknown && observed.events_service != Reading::Unknown
     {

@@ -73,9 +73,8 @@ fn image(observed: &Observed, findings: &mut Findings) {
             "the operator refuses the placeholder, so that no host is imaged, except for \
              Reservations that name an image themselves",
             format!(
-                "kubectl create configmap {NAME} --namespace {namespace} \
-                 --from-literal=PROVISION_IMAGE=https://... --dry-run=client -o yaml | kubectl apply -f -; \
-                 kubectl rollout restart deployment/{NAME} --namespace {namespace}"
+                "kubectl set env deployment/{NAME} --namespace {namespace} \
+                 PROVISION_IMAGE=https://...    # or in the ConfigMap {NAME}"
             ),
         );
     }

@@ -29,21 +29,21 @@ pub(super) const ROWS: &[Row] = &[
         "service-port",
         Severity::Error,
         "has no port 443",
-        "harbormaster generate manifests",
+        r#"[{"op":"replace","path":"/spec/ports/0/port","value":443}]"#,
     ),
     (
         |world| world.port().target_port = Some(IntOrString::String("webhook".to_owned())),
         "target-port",
         Severity::Error,
         "targetPort webhook is a name that no container port has",
-        "harbormaster generate manifests",
+        r#""path":"/spec/ports/0/targetPort","value":5001"#,
     ),
     (
         |world| world.port().target_port = Some(IntOrString::Int(8080)),
         "target-port",
         Severity::Error,
         "leads to port 8080, and we listen on 5001",
-        "harbormaster generate manifests",
+        r#""path":"/spec/ports/0/targetPort","value":5001"#,
     ),
     (
         |world| world.pods(&[]),
@@ -255,7 +255,7 @@ pub(super) const ROWS: &[Row] = &[
         "placeholder-image",
         Severity::Warning,
         "PROVISION_IMAGE is not set",
-        "--from-literal=PROVISION_IMAGE=",
+        "kubectl set env deployment/harbormaster",
     ),
     (
         |world| {

@@ -40,7 +40,7 @@ pub(super) const ROWS: &[Row] = &[
         "webhook-unknown",
         Severity::Warning,
         "doesn't have",
-        "kubectl delete validatingwebhookconfigurations harbormaster",
+        "kubectl patch validatingwebhookconfiguration harbormaster --type=json",
     ),
     (
         |world| world.hook()["rules"][0]["operations"] = json!(["CREATE"]),
@@ -55,6 +55,13 @@ pub(super) const ROWS: &[Row] = &[
         Severity::Error,
         "clientConfig.service.path is \"/validate/other\" instead of",
         "harbormaster generate webhooks",
+    ),
+    (
+        |world| world.hook()["clientConfig"] = json!({"url": "https://elsewhere"}),
+        "target-changed",
+        Severity::Error,
+        "clientConfig.service is missing",
+        r#"{"op":"remove","path":"/webhooks/0/clientConfig/url"},{"op":"add","path":"/webhooks/0/clientConfig/service""#,
     ),
     (
         |world| world.hook()["failurePolicy"] = json!("Ignore"),
@@ -75,20 +82,20 @@ pub(super) const ROWS: &[Row] = &[
         "namespace-excluded",
         Severity::Error,
         "leaves out the namespace metal3",
-        "harbormaster generate webhooks",
+        r#"[{"op":"remove","path":"/webhooks/0/namespaceSelector"}]"#,
     ),
     (
         |world| world.hook()["objectSelector"] = json!({"matchLabels": {"guarded": "yes"}}),
         "objects-excluded",
         Severity::Warning,
         "objectSelector",
-        "harbormaster generate webhooks",
+        r#"[{"op":"remove","path":"/webhooks/0/objectSelector"}]"#,
     ),
     (
         |world| world.hook()["matchConditions"][0]["expression"] = json!("false"),
         "conditions-changed",
         Severity::Warning,
-        "matchConditions[0].expression is \"false\" instead of",
+        "the matchCondition \"held\".expression is \"false\" instead of",
         "harbormaster generate webhooks",
     ),
     (
@@ -96,10 +103,10 @@ pub(super) const ROWS: &[Row] = &[
             let conditions = world.hook()["matchConditions"].as_array_mut().unwrap();
             conditions.push(json!({"name": "weekdays", "expression": "false"}));
         },
-        "conditions-changed",
+        "condition-added",
         Severity::Warning,
-        "matchConditions is [",
-        "harbormaster generate webhooks",
+        "weekdays",
+        r#"[{"op":"remove","path":"/webhooks/0/matchConditions/3"}]"#,
     ),
     (
         |world| world.hook()["matchPolicy"] = json!("Exact"),
