@@ -176,7 +176,7 @@ impl Clinic {
     fn run(&self, arguments: &[&str]) -> Report {
         let mut check = self.environment(program().to_str().unwrap());
         check.args(["check", "--output", "json"]).args(arguments);
-        Report::of(check.output().unwrap())
+        Report::of(&check.output().unwrap())
     }
 
     pub(super) fn assert_healthy(&self, after: &str) {
@@ -248,7 +248,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    fn of(output: Output) -> Self {
+    fn of(output: &Output) -> Self {
         let complaint = String::from_utf8_lossy(&output.stderr);
         let answer: Value = serde_json::from_slice(&output.stdout).expect(&complaint);
         Self {
