@@ -76,6 +76,7 @@ fn spec_to_hub(spec: v1alpha1::ReservationSpec) -> v1::ReservationSpec {
         resource: unless_empty(resource),
         target: spec.bmh_name.map(|name| v1::Target {
             host_ref: Some(v1::HostReference { name: Some(name) }),
+            ..v1::Target::default()
         }),
         window: v1::Window {
             start: spec.start_time.as_deref().and_then(instant),
@@ -84,8 +85,12 @@ fn spec_to_hub(spec: v1alpha1::ReservationSpec) -> v1::ReservationSpec {
         lifecycle: None,
         access: spec.ssh_public_key.map(|key| v1::Access {
             authorized_keys: vec![v1::AuthorizedKey { name: None, key }],
+            ..v1::Access::default()
         }),
-        provisioning: unless_empty(image).map(|image| v1::Provisioning { image: Some(image) }),
+        provisioning: unless_empty(image).map(|image| v1::Provisioning {
+            image: Some(image),
+            ..v1::Provisioning::default()
+        }),
         parameters: spec
             .custom_parameters
             .and_then(|text| serde_json::from_str(&text).ok()),

@@ -81,6 +81,7 @@ mod tests {
                     key: (*key).to_owned(),
                 })
                 .collect(),
+            ..Access::default()
         });
         reservation
     }

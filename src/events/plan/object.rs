@@ -198,7 +198,10 @@ impl<'a> News<'a> {
             target: None,
             window: window(self.window),
             lifecycle: None,
-            access: (!authorized_keys.is_empty()).then_some(Access { authorized_keys }),
+            access: (!authorized_keys.is_empty()).then_some(Access {
+                authorized_keys,
+                ..Access::default()
+            }),
             provisioning: None,
             parameters: booking.custom_parameters.map(parameters),
         }
