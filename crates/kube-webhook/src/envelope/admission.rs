@@ -204,6 +204,11 @@ impl UserInfo<'_> {
             .flatten()
             .map(|value| &**value)
     }
+
+    /// The keys of what the authenticator added: all of it has to go into a SubjectAccessReview.
+    pub fn extra_keys(&self) -> impl Iterator<Item = &str> {
+        self.extra.iter().flatten().map(|(key, _)| &**key)
+    }
 }
 
 /// The answer's body, but for the envelope around it.
