@@ -16,6 +16,13 @@ pub const GROUP: &str = "harbormaster.dev";
 /// Holds a Reservation until its host is released.
 pub const FINALIZER: &str = "harbormaster.dev/release";
 
+/// On a Reservation or a BareMetalHost: why a guard is to be overruled, in words. Counts only
+/// in the update that adds or changes it, and only for those who may.
+pub const BREAK_GLASS_ANNOTATION: &str = "harbormaster.dev/break-glass";
+
+/// On a Reservation: the BareMetalHost that it names.
+pub const HOST_LABEL: &str = "harbormaster.dev/host";
+
 /// The event ids of one chain of Reservations: `<provider>-<eventId>`, `.2`, `.3`, ...
 pub const EVENT_ID_LABEL: &str = "harbormaster.dev/event-id";
 
