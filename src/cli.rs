@@ -10,7 +10,7 @@ mod serve;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::BadSetting;
 
@@ -94,6 +94,11 @@ pub fn run() -> Exit {
     }
 }
 
+/// The command line's own definition, which the documentation is held against.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut arguments: Vec<_> = arguments.into_iter().collect();
     let says_more = |argument: &OsString| {
@@ -113,8 +118,6 @@ fn complain(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn verb(arguments: &[&str]) -> Verb {

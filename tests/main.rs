@@ -14,6 +14,8 @@ mod captured;
 mod check;
 #[path = "main/cli.rs"]
 mod cli;
+#[path = "main/docs.rs"]
+mod docs;
 #[path = "main/door.rs"]
 mod door;
 #[path = "main/hooks.rs"]
@@ -22,6 +24,8 @@ mod hooks;
 mod hosts;
 #[path = "main/manifests.rs"]
 mod manifests;
+#[path = "main/monitoring.rs"]
+mod monitoring;
 #[path = "main/operator.rs"]
 mod operator;
 #[path = "main/service_mode.rs"]

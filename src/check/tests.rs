@@ -4,6 +4,8 @@ mod operation;
 mod registration;
 mod world;
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use self::world::World;
@@ -171,6 +173,18 @@ fn the_worst_comes_first() {
         severities,
         [Severity::Error, Severity::Warning, Severity::Note]
     );
+}
+
+#[test]
+fn every_finding_stands_in_the_documentation_and_no_other() {
+    let page = include_str!("../../docs/check.md");
+    let table = page.split("| id |").nth(1).unwrap();
+    let cells = table.lines().filter_map(|line| line.split('|').nth(1));
+    let documented: BTreeSet<_> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let known: BTreeSet<_> = rows().map(|(_, id, ..)| *id).collect();
+    assert_eq!(documented, known);
 }
 
 const CRD: &str = "reservations.harbormaster.dev";
