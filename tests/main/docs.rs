@@ -27,7 +27,9 @@ fn every_command_of_ours_is_one() {
 fn every_setting_is_one() {
     let mut known: BTreeSet<String> = NOT_OURS.iter().map(|&name| name.to_owned()).collect();
     for verb in cli::command().get_subcommands() {
-        let names = verb.get_arguments().filter_map(|argument| argument.get_env());
+        let names = verb
+            .get_arguments()
+            .filter_map(|argument| argument.get_env());
         known.extend(names.map(|name| name.to_string_lossy().into_owned()));
     }
     for (page, text) in pages() {
@@ -35,28 +37,39 @@ fn every_setting_is_one() {
             let name = code.split('=').next().unwrap();
             let is_setting = name.len() > 1
                 && name.starts_with(|c: char| c.is_ascii_uppercase())
-                && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-            assert!(!is_setting || known.contains(name), "{page}: no setting is called {name}");
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+            assert!(
+                !is_setting || known.contains(name),
+                "{page}: no setting is called {name}"
+            );
         }
-        for (name, _) in text.match_indices('=').filter_map(|(at, _)| set_env(&text[..at])) {
+        for name in text
+            .match_indices('=')
+            .filter_map(|(at, _)| set_env(&text[..at]))
+        {
             assert!(known.contains(name), "{page}: no setting is called {name}");
         }
     }
 }
 
 /// The name before a `=` of `kubectl set env` or `--from-literal`.
-fn set_env(before: &str) -> Option<(&str, usize)> {
-    let start = before.rfind([' ', '=']).map_or(0, |at| at + 1);
-    let name = &before[start..];
+fn set_env(before: &str) -> Option<&str> {
+    let name = before.rsplit([' ', '=']).next()?;
     let is_name = name.contains('_') && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-    is_name.then_some((name, start))
+    is_name.then_some(name)
 }
 
 #[test]
 fn every_page_that_is_linked_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (page, text) in pages() {
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             if link.starts_with("http") {
                 continue;
             }
@@ -74,13 +87,20 @@ fn every_page_that_is_linked_is_there() {
 #[test]
 fn every_log_line_and_reason_is_one() {
     let sources = sources();
-    let (_, page) = pages().into_iter().find(|(page, _)| page == "monitoring.md").unwrap();
+    let (_, page) = pages()
+        .into_iter()
+        .find(|(page, _)| page == "monitoring.md")
+        .unwrap();
     let table = page.split("## Log lines").nth(1).unwrap();
     let mut lines = 0;
     for cell in table.lines().filter_map(|line| line.split('|').nth(1)) {
         for line in cell.split('`').skip(1).step_by(2) {
             lines += 1;
-            for part in line.split("...").map(str::trim).filter(|part| part.len() > 3) {
+            for part in line
+                .split("...")
+                .map(str::trim)
+                .filter(|part| part.len() > 3)
+            {
                 assert!(sources.contains(part), "nothing logs {part:?}");
             }
         }
@@ -88,7 +108,10 @@ fn every_log_line_and_reason_is_one() {
     assert!(lines > 15, "only {lines} log lines were found");
     for (page, text) in pages() {
         for code in inline_code(&text).filter(|code| code.starts_with("Host") && code.len() > 8) {
-            assert!(sources.contains(&format!("\"{code}\"")) || sources.contains(code), "{page}: {code}");
+            assert!(
+                sources.contains(&format!("\"{code}\"")) || sources.contains(code),
+                "{page}: {code}"
+            );
         }
     }
 }
@@ -125,7 +148,9 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 
 fn pages() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let markdown = entries.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
     let pages = markdown.map(|path| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -152,7 +177,10 @@ fn commands(text: &str) -> Vec<String> {
         let code = line.split(" #").next()?.trim().to_owned();
         let call = code.strip_prefix("harbormaster ")?;
         let end = call.find(['|', ';', '&']).unwrap_or(call.len());
-        Some(format!("harbormaster {}", call[..end].replace("...", "").trim()))
+        Some(format!(
+            "harbormaster {}",
+            call[..end].replace("...", "").trim()
+        ))
     })
     .collect()
 }
