@@ -4,6 +4,7 @@
 //! conversion, and the CustomResourceDefinition made from them. Knows nothing of events,
 //! hosts or the clock. Everything else in the program speaks `v1` only.
 
+pub mod calendar;
 pub mod convert;
 pub mod crd;
 pub mod span;

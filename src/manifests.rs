@@ -88,7 +88,10 @@ impl Installation {
         let conversion = registered.conversion(GROUP, &plural, &self.target);
         let mut crd = crd::reservations(conversion)?;
         self.inject_ca(&mut crd.metadata);
-        Ok(manifest("crds.yaml", &[yaml(&crd)?]))
+        Ok(manifest(
+            "crds.yaml",
+            &[yaml(&crd)?, yaml(&crd::calendars())?],
+        ))
     }
 
     /// Both webhook configurations.
@@ -124,6 +127,12 @@ impl Installation {
                     ],
                 ),
                 rule(GROUP, &["reservations/status"], &["patch"]),
+                rule(
+                    GROUP,
+                    &["hostcalendars"],
+                    &["create", "delete", "get", "list", "watch"],
+                ),
+                rule(GROUP, &["hostcalendars/status"], &["update"]),
                 // The Secret's owner reference blocks the owner's deletion.
                 rule(GROUP, &["reservations/finalizers"], &["update"]),
                 rule(

@@ -5,7 +5,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::{CustomResourceExt, core::crd::MergeError};
 
-use super::{v1, v1alpha1};
+use super::{calendar, v1, v1alpha1};
+
+/// The calendars' definition: one version, which needs no conversion.
+pub fn calendars() -> CustomResourceDefinition {
+    calendar::HostCalendar::crd()
+}
 
 /// The Reservation's definition: all versions served, `v1` stored, converted as `conversion`
 /// says.

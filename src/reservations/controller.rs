@@ -24,12 +24,20 @@ use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
 use super::{
+    calendar::{
+        self,
+        store::{CalendarStore, is_predecessors},
+    },
     decide::{Action, Decision, Policy, decide},
     host::{ApiError, FIELD_MANAGER, HostWriter, within_deadline},
     lookup::{Lookup, lookup},
 };
 use crate::{
-    api::{self, v1::Reservation},
+    api::{
+        self,
+        calendar::{HostCalendar, HostCalendarStatus},
+        v1::Reservation,
+    },
     clock::Clock,
 };
 
@@ -39,6 +47,8 @@ pub struct Context {
     reservations: Api<Reservation>,
     hosts: Api<BareMetalHost>,
     host_resource: ApiResource,
+    calendars: Api<HostCalendar>,
+    calendar_store: CalendarStore,
     writer: HostWriter,
     policy: Policy,
     clock: Clock,
@@ -56,7 +66,10 @@ impl Context {
         let hosts: Api<BareMetalHost> =
             Api::namespaced_with(client.clone(), namespace, &host_resource);
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let calendars: Api<HostCalendar> = Api::namespaced(client.clone(), namespace);
         Self {
+            calendar_store: CalendarStore::new(calendars.clone(), host_resource.clone()),
+            calendars,
             reservations: Api::namespaced(client, namespace),
             writer: HostWriter::new(hosts.clone(), secrets),
             hosts,
@@ -73,6 +86,8 @@ pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
     let controller = Controller::new(context.reservations.clone(), watcher::Config::default());
     let store = controller.store();
     let mapper = move |host: BareMetalHost| concerned(&store, &host);
+    let store = controller.store();
+    let booked = move |calendar: HostCalendar| in_calendar(&store, &calendar);
     controller
         .with_config(Config::default().concurrency(CONCURRENCY))
         .watches_with(
@@ -80,6 +95,11 @@ pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
             context.host_resource.clone(),
             watcher::Config::default(),
             mapper,
+        )
+        .watches(
+            context.calendars.clone(),
+            watcher::Config::default(),
+            booked,
         )
         .graceful_shutdown_on(shutdown.shared())
         .run(
@@ -114,7 +134,7 @@ fn concerned(store: &Store<Reservation>, host: &BareMetalHost) -> Vec<ObjectRef<
     store
         .state()
         .into_iter()
-        .filter(|reservation| !reservation.is_finished())
+        .filter(|reservation| !reservation.is_finished() || holds(reservation, host))
         .filter(|reservation| match lookup(reservation, hosts) {
             Lookup::Ambiguous | Lookup::Found(_) => true,
             Lookup::NotFound => false,
@@ -123,6 +143,26 @@ fn concerned(store: &Store<Reservation>, host: &BareMetalHost) -> Vec<ObjectRef<
         })
         .map(|reservation| ObjectRef::from_obj(&*reservation))
         .collect()
+}
+
+/// What waits, and what is in there: the one may begin now, and the other has to make room.
+fn in_calendar(store: &Store<Reservation>, calendar: &HostCalendar) -> Vec<ObjectRef<Reservation>> {
+    let name = calendar.name_any();
+    let is_in = |reservation: &Reservation| {
+        let status = reservation.status.as_ref();
+        status.and_then(|status| status.calendar.as_deref()) == Some(name.as_str())
+    };
+    store
+        .state()
+        .into_iter()
+        .filter(|reservation| !reservation.is_finished() && is_in(reservation))
+        .map(|reservation| ObjectRef::from_obj(&*reservation))
+        .collect()
+}
+
+fn holds(reservation: &Reservation, host: &BareMetalHost) -> bool {
+    let consumer = host.consumer().and_then(|consumer| consumer.uid.as_ref());
+    consumer.is_some() && consumer == reservation.metadata.uid.as_ref()
 }
 
 fn pinned_name(reservation: &Reservation) -> Option<&str> {
@@ -138,9 +178,16 @@ async fn reconcile(cached: &Reservation, context: &Context) -> Result<Requeue, A
         return Ok(Requeue::await_change());
     };
     let host = find(&reservation, context).await?;
-    let decision = decide(&reservation, &host, &context.policy, context.clock.now());
+    let calendar = find_calendar(&reservation, &host, context).await?;
+    let decision = decide(
+        &reservation,
+        &calendar.bookings,
+        &host,
+        &context.policy,
+        context.clock.now(),
+    );
     let acted = match store_status(reservation, &decision, context).await {
-        Ok(stored) => act(&decision.action, &stored, &host, context).await,
+        Ok(stored) => act(&decision.action, &stored, &host, &calendar, context).await,
         Err(error) => Err(error),
     };
     match acted {
@@ -152,7 +199,7 @@ async fn reconcile(cached: &Reservation, context: &Context) -> Result<Requeue, A
 }
 
 async fn find(reservation: &Reservation, context: &Context) -> Result<Lookup, ApiError> {
-    if reservation.is_finished() {
+    if reservation.is_finished() && pinned_name(reservation).is_none() {
         return Ok(Lookup::NotFound);
     }
     let hosts = match pinned_name(reservation) {
@@ -167,6 +214,62 @@ async fn find(reservation: &Reservation, context: &Context) -> Result<Lookup, Ap
         }
     };
     Ok(lookup(reservation, &hosts))
+}
+
+/// A calendar, as it is stored and as it counts.
+struct FoundCalendar {
+    stored: Option<HostCalendar>,
+    bookings: HostCalendarStatus,
+}
+
+async fn find_calendar(
+    reservation: &Reservation,
+    host: &Lookup,
+    context: &Context,
+) -> Result<FoundCalendar, ApiError> {
+    let none = FoundCalendar {
+        stored: None,
+        bookings: HostCalendarStatus::default(),
+    };
+    if reservation.is_finished() {
+        return Ok(none);
+    }
+    let Some(name) = calendar::host_of(reservation, host) else {
+        return Ok(none);
+    };
+    let Some(stored) = context.calendar_store.read(name).await? else {
+        return Ok(none);
+    };
+    if let Lookup::Found(host) = host
+        && is_predecessors(&stored, host)
+        && host.name() == name
+    {
+        context.calendar_store.discard(&stored).await?;
+        return Ok(none);
+    }
+    let mut bookings = stored.status.clone().unwrap_or_default();
+    let candidate = calendar::candidate(reservation);
+    let now = context.clock.now();
+    let in_the_way: Vec<_> = bookings
+        .bookings
+        .iter()
+        .filter(|other| other.uid != candidate.uid && calendar::overlaps(&candidate, other, now))
+        .cloned()
+        .collect();
+    for other in in_the_way {
+        // Whose record was taken away by force can't leave the calendar by itself.
+        let read = within_deadline(context.reservations.get_opt(&other.name)).await?;
+        let lives = read.is_some_and(|read| {
+            read.metadata.uid.as_deref() == Some(other.uid.as_str()) && !read.is_finished()
+        });
+        if !lives && let Some(without) = calendar::unbook(&bookings, &other.uid, now) {
+            bookings = without;
+        }
+    }
+    Ok(FoundCalendar {
+        stored: Some(stored),
+        bookings,
+    })
 }
 
 /// Gives back the reservation as it is stored now: what follows must carry its version.
@@ -206,6 +309,7 @@ async fn act(
     action: &Action,
     reservation: &Reservation,
     host: &Lookup,
+    calendar: &FoundCalendar,
     context: &Context,
 ) -> Result<(), ApiError> {
     let name = reservation.name_any();
@@ -233,6 +337,15 @@ async fn act(
             };
             within_deadline(context.reservations.delete(&name, &params)).await?;
             Ok(())
+        }
+        (Action::WriteCalendar { host: name, status }, host) => {
+            let owner = match host {
+                Lookup::Found(host) if host.name() == name => Some(&**host),
+                _ => None,
+            };
+            let store = &context.calendar_store;
+            let read = calendar.stored.as_ref();
+            store.write(name, read, owner, status).await
         }
         (Action::Claim, Lookup::Found(host)) => writer.claim(host, reservation).await,
         (Action::Clear, Lookup::Found(host)) => writer.clear(host).await,

@@ -5,6 +5,7 @@
 //! says why: the claim is recorded before the disk is touched, the host's history before it
 //! is wiped. Called by the controller on every change and at the time it asks to be woken.
 
+mod booking;
 mod conditions;
 mod off;
 mod on;
@@ -16,10 +17,11 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use metal3::BareMetalHost;
 
-use self::{conditions::Conditions, timing::Wanted};
+use self::{booking::Slot, conditions::Conditions, timing::Wanted};
 use super::lookup::Lookup;
 use crate::api::{
     self,
+    calendar::HostCalendarStatus,
     v1::{Image, Reservation, ReservationStatus},
 };
 
@@ -69,11 +71,19 @@ pub enum Action {
     Provision(Image),
     /// Nothing: what is wanted is the case, or must be waited for.
     Wait,
+    /// Write this over the calendar that was decided on, if it is still that one.
+    WriteCalendar {
+        /// The host whose calendar it is.
+        host: String,
+        /// What it is to say.
+        status: Box<HostCalendarStatus>,
+    },
 }
 
-/// Decides.
+/// Decides. `calendar` is that of [`super::calendar::host_of`]; an empty one where there is none.
 pub fn decide(
     reservation: &Reservation,
+    calendar: &HostCalendarStatus,
     host: &Lookup,
     policy: &Policy,
     now: Timestamp,
@@ -86,7 +96,9 @@ pub fn decide(
         .iter()
         .any(|finalizer| finalizer == api::FINALIZER);
 
-    if reservation.is_finished() {
+    let is_late_claim = reservation.is_finished()
+        && matches!(host, Lookup::Found(found) if holder(reservation, found) == Holder::Us);
+    if reservation.is_finished() && !is_late_claim {
         let expiry = timing::expiry(reservation);
         let action = match (deleting, has_finalizer) {
             (true, true) => Action::Forget,
@@ -108,32 +120,37 @@ pub fn decide(
     }
 
     let conditions = Conditions::new(reservation.metadata.generation, now);
+    let slot = Slot::new(reservation, calendar, now);
     let mut pass = Pass {
         reservation,
+        calendar,
+        slot,
         policy,
         now,
         status,
         conditions,
         wake: None,
     };
-    let action = match timing::wanted(reservation, policy, now) {
+    if let (true, Lookup::Found(host)) = (is_late_claim, host) {
+        // A claim that we had given up on was stored after all: the way off, once more.
+        pass.status.released_time = None;
+        pass.status.release_time = None;
+        let action = pass.release(host);
+        return pass.decided(action);
+    }
+    let action = match timing::wanted(reservation, &pass.slot, policy, now) {
         Wanted::Off => pass.off(host),
         Wanted::On => pass.on(host),
         Wanted::Later { begin } => pass.pending(host, begin),
     };
-    pass.status.next_transition_time = pass
-        .wake
-        .map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
-    Decision {
-        status: pass.status,
-        action,
-        wake: pass.wake,
-    }
+    pass.decided(action)
 }
 
 /// One look at one reservation, and the status that it will have afterwards.
 struct Pass<'a> {
     reservation: &'a Reservation,
+    calendar: &'a HostCalendarStatus,
+    slot: Slot,
     policy: &'a Policy,
     now: Timestamp,
     status: ReservationStatus,
@@ -153,20 +170,20 @@ enum Holder {
 }
 
 impl Pass<'_> {
+    fn decided(self, action: Action) -> Decision {
+        let mut status = self.status;
+        status.next_transition_time = self
+            .wake
+            .map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+        Decision {
+            status,
+            action,
+            wake: self.wake,
+        }
+    }
+
     fn holder(&self, host: &BareMetalHost) -> Holder {
-        let Some(consumer) = host.consumer() else {
-            return Holder::Nobody;
-        };
-        let name = consumer.name.clone().unwrap_or_default();
-        let kind = consumer.kind.clone().unwrap_or_default();
-        if consumer.group() != Some(api::GROUP) || kind != "Reservation" {
-            return Holder::Stranger(format!("{kind} {name}"));
-        }
-        if consumer.uid.is_some() && consumer.uid == self.reservation.uid() {
-            Holder::Us
-        } else {
-            Holder::OtherReservation(name)
-        }
+        holder(self.reservation, host)
     }
 
     /// A time that is over changes nothing any more: waking for it would be a busy loop.
@@ -175,6 +192,22 @@ impl Pass<'_> {
             return;
         }
         self.wake = Some(self.wake.map_or(instant, |wake| wake.min(instant)));
+    }
+}
+
+fn holder(reservation: &Reservation, host: &BareMetalHost) -> Holder {
+    let Some(consumer) = host.consumer() else {
+        return Holder::Nobody;
+    };
+    let name = consumer.name.clone().unwrap_or_default();
+    let kind = consumer.kind.clone().unwrap_or_default();
+    if consumer.group() != Some(api::GROUP) || kind != "Reservation" {
+        return Holder::Stranger(format!("{kind} {name}"));
+    }
+    if consumer.uid.is_some() && consumer.uid == reservation.uid() {
+        Holder::Us
+    } else {
+        Holder::OtherReservation(name)
     }
 }
 

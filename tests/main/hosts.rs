@@ -165,8 +165,8 @@ async fn the_next_tenant_waits_until_the_host_is_clean_and_survives_the_first_on
     post_signed(stage, &flat("EVENT_START", "204", "handover")).await;
     reservation_until(stage, "portal-204", "to be active", is(Phase::Active)).await;
     post_signed(stage, &flat("EVENT_START", "205", "handover")).await;
-    let busy = |reservation: &Reservation| reason(reservation, "Ready") == Some("HostBusy");
-    reservation_until(stage, "portal-205", "to wait", busy).await;
+    let overlaps = |reservation: &Reservation| reason(reservation, "Accepted") == Some("Overlap");
+    reservation_until(stage, "portal-205", "to wait", overlaps).await;
 
     post_signed(stage, &flat("EVENT_END", "204", "handover")).await;
     let second = reservation_until(stage, "portal-205", "to be active", is(Phase::Active)).await;

@@ -17,6 +17,9 @@ pub struct ReservationStatus {
     /// The host, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_ref: Option<HeldHost>,
+    /// The host in whose calendar it is booked, or waits to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<String>,
     /// When the reservation began; time limits count from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begin_time: Option<Time>,

@@ -71,4 +71,6 @@ pub(super) const RELEASED: &str = "Released";
 pub(super) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 pub(super) const HOST_GONE: &str = "HostGone";
 
-const FAILURES: [&str; 2] = [DEADLINE_EXCEEDED, HOST_GONE];
+pub(super) const WINDOW_EXPIRED: &str = "WindowExpired";
+
+const FAILURES: [&str; 3] = [DEADLINE_EXCEEDED, HOST_GONE, WINDOW_EXPIRED];

@@ -12,7 +12,7 @@ use metal3::{BareMetalHost, ProvisioningState};
 
 use super::{
     Action, Holder, Pass, conditions,
-    conditions::{HOST_CLAIMED, RELEASED},
+    conditions::{HOST_CLAIMED, PROVISIONED, RELEASED, WINDOW_EXPIRED},
     on::{has_seen_spec, state},
     timing,
 };
@@ -61,7 +61,7 @@ impl Pass<'_> {
                 .is_some_and(|url| Some(url) != free_image)
     }
 
-    fn release(&mut self, host: &BareMetalHost) -> Action {
+    pub(super) fn release(&mut self, host: &BareMetalHost) -> Action {
         self.status.phase = Some(Phase::Releasing);
         self.not_ready("Releasing", "the host is being taken back");
         let Some(since) = self.status.release_time.as_ref().map(|time| time.0) else {
@@ -164,6 +164,14 @@ impl Pass<'_> {
     }
 
     fn finish(&mut self, reason: &str, message: &str) -> Action {
+        // First of all: a record that is over is not looked at again.
+        if let Some(action) = self.unbook() {
+            return action;
+        }
+        if self.has_run_out() {
+            let message = "its time is over, and it never had its host";
+            self.set(PROVISIONED, false, WINDOW_EXPIRED, message);
+        }
         let failed = conditions::failure(&self.status).cloned();
         self.status.phase = Some(if failed.is_some() {
             Phase::Failed
@@ -178,6 +186,17 @@ impl Pass<'_> {
             None => self.not_ready("Released", message),
         }
         Action::Wait
+    }
+}
+
+impl Pass<'_> {
+    /// Whether it ends by the clock alone, without ever having had a host: somebody who
+    /// counted on it must see that.
+    fn has_run_out(&self) -> bool {
+        self.status.claim_time.is_none()
+            && self.status.release_time.is_none()
+            && self.reservation.metadata.deletion_timestamp.is_none()
+            && self.reservation.desired_state() != DesiredState::Released
     }
 }
 

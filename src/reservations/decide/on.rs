@@ -7,9 +7,7 @@ use metal3::{BareMetalHost, ProvisioningState};
 
 use super::{
     Action, Holder, Pass,
-    conditions::{
-        ACCEPTED, DEADLINE_EXCEEDED, HOST_CLAIMED, HOST_GONE, PROVISIONED, READY, RELEASED,
-    },
+    conditions::{DEADLINE_EXCEEDED, HOST_CLAIMED, HOST_GONE, PROVISIONED, READY, RELEASED},
     timing,
 };
 use crate::{
@@ -22,21 +20,25 @@ impl Pass<'_> {
     pub(super) fn pending(&mut self, host: &Lookup, begin: Timestamp) -> Action {
         self.status.phase = Some(Phase::Pending);
         self.wake_at(begin);
-        if self.accept(host).is_some() {
-            self.not_ready("Scheduled", format!("begins at {begin}"));
+        match self.accept(host) {
+            Ok(_) => {
+                self.not_ready("Scheduled", format!("begins at {begin}"));
+                Action::Wait
+            }
+            Err(action) => action,
         }
-        Action::Wait
     }
 
     /// Its time has come.
     pub(super) fn on(&mut self, host: &Lookup) -> Action {
-        let begun = self.status.begin_time.get_or_insert(Time(self.now)).0;
-        if let Some(end) = timing::end(self.reservation, self.policy) {
+        if let Some(end) = timing::end(self.reservation, &self.slot, self.policy) {
             self.wake_at(end);
         }
         let was_active = self.status.active_time.is_some();
-        let deadline = timing::deadline(self.reservation, self.policy, begun);
-        if !was_active {
+        if !was_active && !self.waits_for_its_time() {
+            // Who waits for another booking's end has not begun: its time limits don't run.
+            let begun = self.status.begin_time.get_or_insert(Time(self.now)).0;
+            let deadline = timing::deadline(self.reservation, self.policy, begun);
             if deadline <= self.now {
                 let message = "the host was not provisioned in time; it is taken back";
                 return self.fail(DEADLINE_EXCEEDED, message);
@@ -52,9 +54,12 @@ impl Pass<'_> {
         {
             return self.held(host);
         }
-        let Some(host) = self.accept(host) else {
-            self.status.phase = Some(Phase::Pending);
-            return Action::Wait;
+        let host = match self.accept(host) {
+            Ok(host) => host,
+            Err(action) => {
+                self.status.phase = Some(Phase::Pending);
+                return action;
+            }
         };
         match self.holder(host) {
             Holder::Us | Holder::Nobody => self.claim(host),
@@ -68,14 +73,19 @@ impl Pass<'_> {
         }
     }
 
-    /// The host, if it is known and may be reserved. Says so in the conditions.
-    fn accept<'h>(&mut self, lookup: &'h Lookup) -> Option<&'h BareMetalHost> {
+    /// The host, if it is known, may be reserved, and has us in its calendar; else what is
+    /// to be done. Says so in the conditions.
+    fn accept<'h>(&mut self, lookup: &'h Lookup) -> Result<&'h BareMetalHost, Action> {
         let (reason, message) = match lookup {
             Lookup::Found(host) => match not_reservable(host) {
                 None => {
-                    let message = format!("the host is {}", host.name());
-                    self.set(ACCEPTED, true, "Accepted", message);
-                    return Some(host);
+                    return match self.book(host) {
+                        Ok(()) => Ok(host),
+                        Err(action) => {
+                            self.unpin();
+                            Err(action)
+                        }
+                    };
                 }
                 Some(why) => ("HostNotReservable", format!("host {} {why}", host.name())),
             },
@@ -89,9 +99,12 @@ impl Pass<'_> {
             ),
         };
         self.unpin();
-        self.set(ACCEPTED, false, reason, message.clone());
-        self.not_ready(reason, message);
-        None
+        self.unaccepted(reason, message);
+        if let Lookup::Found(_) = lookup {
+            // It may become so again, and keeps its place until then.
+            return Err(Action::Wait);
+        }
+        Err(self.unbook().unwrap_or(Action::Wait))
     }
 
     /// Which host is about to be claimed is stored before it is: were it looked up again
@@ -159,6 +172,10 @@ impl Pass<'_> {
             });
             self.not_provisioned("WaitingForHost", "the claim is recorded");
             return Action::Wait;
+        }
+        // Where the calendar was lost, or the window moved, it catches up with the facts.
+        if let Err(action @ Action::WriteCalendar { .. }) = self.book(host) {
+            return action;
         }
         let image = self.image();
         // What we put there counts, and not what would be put there today: the site's image

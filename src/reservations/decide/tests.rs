@@ -291,6 +291,7 @@ fn a_deleted_reservation_gives_its_host_back_before_it_goes() {
     world.operator_cleans("2026-01-01T11:00:00Z");
     assert_eq!(world.pass(), Action::Free { image: None });
     world.pass();
+    world.pass();
     assert_eq!(world.look().action, Action::Forget);
 }
 
@@ -351,5 +352,6 @@ fn a_minimal_end_clears_a_host_that_nothing_holds_and_no_other() {
     assert_eq!(held.settle(), []);
 }
 
+mod booking;
 mod hazards;
 mod world;

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Policy, conditions};
-use crate::api::v1::{DesiredState, Reservation};
+use super::{Policy, booking::Slot, conditions};
+use crate::{
+    api::v1::{DesiredState, Reservation},
+    reservations::calendar::Verdict,
+};
 
 /// What the spec and the clock want.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +22,15 @@ pub(super) enum Wanted {
     On,
 }
 
-pub(super) fn wanted(reservation: &Reservation, policy: &Policy, now: Timestamp) -> Wanted {
+pub(super) fn wanted(
+    reservation: &Reservation,
+    slot: &Slot,
+    policy: &Policy,
+    now: Timestamp,
+) -> Wanted {
     let released = reservation.metadata.deletion_timestamp.is_some()
         || reservation.desired_state() == DesiredState::Released
-        || end(reservation, policy).is_some_and(|end| end <= now)
+        || end(reservation, slot, policy).is_some_and(|end| end <= now)
         || conditions::has_failed(reservation)
         || has_release_begun(reservation);
     if released {
@@ -67,14 +75,28 @@ fn begin(reservation: &Reservation) -> Option<Timestamp> {
 }
 
 /// When it ends by the clock alone. What was made by hand ends when it says; what came from
-/// an event is ended by an event, and by us when none came.
-pub(super) fn end(reservation: &Reservation, policy: &Policy) -> Option<Timestamp> {
-    let end = reservation.spec.window.end.as_ref()?.0;
-    Some(if is_from_event(reservation) {
-        later(end, policy.end_grace)
-    } else {
-        end
-    })
+/// an event is ended by an event, and by us when none came: after a grace, but for one that
+/// never had a host, and where the next one waits.
+pub(super) fn end(reservation: &Reservation, slot: &Slot, policy: &Policy) -> Option<Timestamp> {
+    let status = reservation.status.as_ref();
+    let begun = status.is_some_and(|status| status.begin_time.is_some());
+    let wanted = reservation.spec.window.end.as_ref().map(|end| end.0);
+    let end = match (&slot.verdict, slot.booked_end) {
+        // An extension that the calendar has no room for.
+        (Verdict::Overlap(_), Some(booked)) if begun => {
+            Some(wanted.map_or(booked, |wanted| wanted.min(booked)))
+        }
+        _ => wanted,
+    }?;
+    let has_claim = status.is_some_and(|status| status.claim_time.is_some());
+    if !is_from_event(reservation) || !has_claim {
+        return Some(end);
+    }
+    let grace_over = later(end, policy.end_grace);
+    Some(
+        slot.next_start
+            .map_or(grace_over, |next| grace_over.min(next.max(end))),
+    )
 }
 
 /// Until when imaging must have succeeded, counted from when the reservation began.
@@ -112,7 +134,7 @@ pub(super) fn later(instant: Timestamp, span: Duration) -> Timestamp {
     instant.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
-fn earlier(instant: Timestamp, span: Duration) -> Timestamp {
+pub(super) fn earlier(instant: Timestamp, span: Duration) -> Timestamp {
     instant.checked_sub(span).unwrap_or(Timestamp::MIN)
 }
 

@@ -74,7 +74,11 @@ impl Crew<'_> {
         self.apply(&self.generate("rbac")?, "rbac.yaml")?;
         self.apply(&self.generate("crds")?, "crds.yaml")?;
         let mut kubectl = self.control_plane.kubectl();
-        let names = ["crd/reservations.harbormaster.dev", "--timeout=60s"];
+        let names = [
+            "crd/reservations.harbormaster.dev",
+            "crd/hostcalendars.harbormaster.dev",
+            "--timeout=60s",
+        ];
         tool::read(
             kubectl
                 .args(["wait", "--for=condition=Established"])

@@ -6,6 +6,7 @@ use super::*;
 pub(super) struct World {
     pub(super) reservation: Reservation,
     pub(super) host: Value,
+    pub(super) calendar: HostCalendarStatus,
     pub(super) policy: Policy,
     pub(super) now: Timestamp,
 }
@@ -36,6 +37,7 @@ impl World {
                     "provisioning": {"state": "available", "ID": "1"},
                 },
             }),
+            calendar: HostCalendarStatus::default(),
             policy: Policy {
                 image: Image {
                     url: IMAGE.to_owned(),
@@ -66,7 +68,13 @@ impl World {
 
     pub(super) fn look(&self) -> Decision {
         let found = lookup::lookup(&self.reservation, &[self.host()]);
-        decide(&self.reservation, &found, &self.policy, self.now)
+        decide(
+            &self.reservation,
+            &self.calendar,
+            &found,
+            &self.policy,
+            self.now,
+        )
     }
 
     /// One pass, and what the writer would do after it.
@@ -101,9 +109,15 @@ impl World {
                     spec["image"] = json!({"url": url});
                 }
             }
+            Action::WriteCalendar { status, .. } => self.calendar = (**status).clone(),
             _ => {}
         }
         decision.action
+    }
+
+    /// Passes until the host's calendar has the booking.
+    pub(super) fn enter_calendar(&mut self) {
+        assert!(matches!(self.pass(), Action::WriteCalendar { .. }));
     }
 
     /// Passes until nothing more is to be done.
@@ -112,6 +126,10 @@ impl World {
         for _ in 0..20 {
             let before = (self.reservation.status.clone(), self.host.clone());
             let action = self.pass();
+            if matches!(action, Action::WriteCalendar { .. }) {
+                // Told by the calendar itself.
+                continue;
+            }
             if action != Action::Wait {
                 actions.push(action);
             } else if before == (self.reservation.status.clone(), self.host.clone()) {
