@@ -30,7 +30,11 @@ use crate::{
         record::Recorder,
         secrets::SecretsDir,
     },
-    reservations::{controller, host::within_deadline},
+    reservations::{
+        controller,
+        election::{Election, LEASE},
+        host::within_deadline,
+    },
     webhooks::{self, host_guard::HostGuard},
 };
 
@@ -44,6 +48,7 @@ pub struct App {
     registry: Registry,
     events: Option<Server>,
     controller: controller::Context,
+    election: Election,
 }
 
 /// The addresses that are listened on.
@@ -113,6 +118,10 @@ impl App {
             ),
             None => None,
         };
+        let own_namespace = config.pod_namespace.or_else(account_namespace);
+        let own_namespace = own_namespace.as_ref().unwrap_or(&config.namespace);
+        let leases = Api::namespaced(client.clone(), own_namespace);
+        let election = Election::new(leases, LEASE, identity_of_replica());
         let controller = controller::Context::new(
             client,
             &config.namespace,
@@ -128,6 +137,7 @@ impl App {
             registry,
             events,
             controller,
+            election,
         })
     }
 
@@ -178,7 +188,9 @@ impl App {
                 Ok(())
             });
         }
-        tasks.spawn(controller::run(self.controller, stop.wait()).map(Ok));
+        let (election, controller) = (self.election, self.controller);
+        let work = move |end| controller::run(controller.clone(), end);
+        tasks.spawn(election.run(stop.wait(), work).map(Ok));
 
         tokio::select! {
             () = shutdown => info!("shutting down"),
@@ -251,6 +263,20 @@ pub(crate) async fn client(kubeconfig: Option<&PathBuf>) -> anyhow::Result<Clien
     Ok(Client::try_from(config)?)
 }
 
+/// The namespace of the service account, in a pod.
+fn account_namespace() -> Option<String> {
+    let text = std::fs::read_to_string(ACCOUNT_NAMESPACE).ok()?;
+    Some(text.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// A pod's host name is the pod's name; the rest tells two runs of one from each other, so
+/// that a container that comes back doesn't take its predecessor's term for its own.
+fn identity_of_replica() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "harbormaster".to_owned());
+    let started = jiff::Timestamp::now().as_millisecond();
+    format!("{host}_{}_{started}", std::process::id())
+}
+
 /// Who we are, as the API server sees it: what the guard lets through.
 async fn own_user(client: &Client) -> anyhow::Result<String> {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
@@ -287,6 +313,9 @@ async fn identity(mode: TlsMode) -> anyhow::Result<TlsIdentity> {
         }
     }
 }
+
+/// Where the kubelet puts it.
+const ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -71,6 +71,10 @@ pub struct ServeArgs {
     #[arg(long, env = "EVENTS_HTTP_PORT")]
     events_http_port: Option<u16>,
 
+    /// The program's own namespace, where its Lease is [default: the service account's]
+    #[arg(long, env = "POD_NAMESPACE")]
+    pod_namespace: Option<String>,
+
     /// A kubeconfig that overrules the cluster's own configuration and KUBECONFIG
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -188,6 +192,8 @@ pub struct Config {
     pub events_address: Option<SocketAddr>,
     /// Where the serving certificate comes from.
     pub tls: TlsMode,
+    /// The program's own namespace, if it was said.
+    pub pod_namespace: Option<String>,
     /// A kubeconfig that overrules everything else.
     pub kubeconfig: Option<PathBuf>,
     /// How long to go on serving after SIGTERM.
@@ -251,6 +257,7 @@ impl ServeArgs {
             admin_address: address(self.admin_port),
             events_address: self.events_http_port.map(address),
             tls,
+            pod_namespace: self.pod_namespace.filter(|name| !name.is_empty()),
             kubeconfig: self.kubeconfig,
             drain_delay: self.drain_delay,
             operator_users: self.hosts.operator_users(),

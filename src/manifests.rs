@@ -158,7 +158,32 @@ impl Installation {
                 ..Subject::default()
             }]),
         };
-        let documents = [yaml(&account)?, yaml(&role)?, yaml(&binding)?];
+        let mut own_role = Role {
+            metadata: self.named(&self.namespace),
+            rules: Some(vec![
+                // A name can't be asked for before the object is there.
+                rule(LEASES, &["leases"], &["create"]),
+                PolicyRule {
+                    resource_names: Some(vec![NAME.to_owned()]),
+                    ..rule(LEASES, &["leases"], &["get", "update"])
+                },
+            ]),
+        };
+        let mut own_binding = RoleBinding {
+            metadata: self.named(&self.namespace),
+            ..binding.clone()
+        };
+        // Of its own name: both may be in one namespace.
+        own_role.metadata.name = Some(OWN_ROLE.to_owned());
+        own_binding.metadata.name = Some(OWN_ROLE.to_owned());
+        own_binding.role_ref.name = OWN_ROLE.to_owned();
+        let documents = [
+            yaml(&account)?,
+            yaml(&role)?,
+            yaml(&binding)?,
+            yaml(&own_role)?,
+            yaml(&own_binding)?,
+        ];
         Ok(manifest("rbac.yaml", &documents))
     }
 
@@ -232,6 +257,11 @@ fn yaml(object: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
 
 /// The ServiceAccount, Service, Deployment and configurations all bear it.
 pub const NAME: &str = "harbormaster";
+
+/// What it may do in its own namespace.
+const OWN_ROLE: &str = "harbormaster-election";
+
+const LEASES: &str = "coordination.k8s.io";
 
 /// The program's own namespace, unless another is asked for.
 pub const NAMESPACE: &str = "harbormaster-system";

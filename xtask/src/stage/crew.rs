@@ -112,6 +112,8 @@ impl Crew<'_> {
                 &self.admin_port.to_string(),
                 "--drain-delay",
                 "0",
+                "--pod-namespace",
+                "harbormaster-system",
             ])
             .args([
                 "--provision-image",
