@@ -7,7 +7,7 @@ use clap::Args;
 
 use xtask::tool;
 
-use crate::layers;
+use crate::{layers, licences};
 
 /// Format, lints, tests, docs and demo: what has to pass
 #[derive(Args)]
@@ -20,6 +20,7 @@ impl Ci {
             tool::run(tool::cargo().args(["fmt", "--all", "--check"]))
         })?;
         step("layers", layers::check)?;
+        step("licences", licences::check)?;
         step("lints", || {
             let mut clippy = tool::cargo();
             clippy.args([

@@ -3,6 +3,7 @@
 mod ci;
 mod demo;
 mod layers;
+mod licences;
 mod manifests;
 mod story;
 
@@ -27,6 +28,8 @@ enum Task {
 enum Check {
     /// Check that every module imports only what stands above it
     Layers,
+    /// Check the licences and origins of all dependencies against deny.toml
+    Licences,
     /// Write manifests/ as the program generates it
     Manifests {
         /// Only say whether they are as generated
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Ci(ci) => ci.run(),
         Task::Demo(demo) => demo.run(),
         Task::Check(Check::Layers) => layers::check(),
+        Task::Check(Check::Licences) => licences::check(),
         Task::Check(Check::Manifests { check }) => manifests::run(check),
     };
     match done {
