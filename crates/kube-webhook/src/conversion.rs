@@ -12,6 +12,7 @@
 mod check;
 mod delta;
 mod object;
+mod parts;
 mod quick;
 mod remainder;
 mod review;
@@ -35,7 +36,8 @@ use star::Edge;
 ///
 /// `convert` must neither default nor validate, and needs to keep of the metadata only what it wants
 /// to change: the API server ignores all but labels and annotations, and those too are kept if the
-/// result has none. `apiVersion` and `kind` are set by the framework.
+/// result has none. `apiVersion` and `kind` are set by the framework. `managedFields` aren't shown to
+/// converters: they are about one version alone, and only the API server writes them.
 ///
 /// Server-side apply may send *partial* objects, so the types should tolerate the absence of every
 /// field: `#[serde(default)]` or `Option`. A missing `spec` is offered to the type as `{}`, and taken

@@ -5,12 +5,15 @@
 //! of another version or kind (422) and bodies that aren't reviews (400). Called by `admission` and
 //! `conversion`.
 
+mod access;
 mod admission;
 mod conversion;
 mod deadline;
 mod fields;
 mod text;
 mod tree;
+mod walk;
+mod written;
 
 use std::{fmt, marker::PhantomData};
 
@@ -22,6 +25,7 @@ use serde_json::value::RawValue;
 
 use crate::Fault;
 
+pub(crate) use access::{Piece, assemble};
 pub(crate) use admission::{
     AdmissionRequest, AdmissionResponse, Cause, Rejection, RejectionDetails, admission_review,
 };
@@ -30,7 +34,9 @@ pub(crate) use conversion::{ConversionAnswer, ConversionRequest, conversion_fail
 pub(crate) use deadline::Deadline;
 pub(crate) use fields::Fields;
 pub(crate) use text::Text;
-pub(crate) use tree::same;
+pub(crate) use tree::{Tree, same_text};
+pub(crate) use walk::{Level, Sink, walk};
+pub(crate) use written::Written;
 
 /// The version of a review, which is also the version of its answer: an answer in another one
 /// doesn't decode on the API server's side.

@@ -9,7 +9,10 @@ use std::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ConversionError, Star, quick::Parts};
+use super::{
+    ConversionError, Star,
+    parts::{Parts, Sent},
+};
 use crate::{
     Fault,
     admission::panic_text,
@@ -34,7 +37,7 @@ pub(crate) fn answer(
     body: &[u8],
     is_over: impl Fn() -> bool,
 ) -> Result<Converted, Fault> {
-    let (version, request) = ConversionRequest::read(body)?;
+    let (version, request) = ConversionRequest::<Sent<'_>>::read(body)?;
     let desired = &*request.desired_api_version;
     let objects = request.objects();
     tracing::Span::current()
@@ -43,17 +46,22 @@ pub(crate) fn answer(
         .record("objects", objects.len());
     let mut from = None;
     let mut answer = ConversionAnswer::new(version, &request.uid, body.len())?;
-    for (index, raw) in objects.iter().enumerate() {
+    let mut texts = Texts { body, texts: None };
+    for (index, Sent(parts)) in objects.iter().enumerate() {
         if is_over() {
             return Err(Fault::timeout("the objects were not converted in time"));
         }
-        let parts = Parts::read(raw.get());
-        note(
-            &mut from,
-            parts.as_ref().map_or("", |parts| &parts.api_version),
-        );
-        if let Err(error) = convert_one(stars, raw, parts.as_ref(), desired, answer.next()) {
+        let from_here = parts.as_ref().map_or("", |parts| &parts.api_version);
+        note(&mut from, from_here);
+        let raw = || texts.at(index);
+        if let Err(error) = convert_one(stars, parts.as_ref(), raw, desired, answer.next()) {
+            let raw = texts.at(index)?;
             let head = Head::of(raw);
+            let error = if is_object(raw) {
+                error
+            } else {
+                ConversionError::new("it is not a JSON object")
+            };
             // Without the error, which may quote the object.
             tracing::warn!(index, object = %head, desired, "an object can't be converted");
             let message =
@@ -85,16 +93,34 @@ fn note(from: &mut Option<String>, version: &str) {
     }
 }
 
-fn convert_one(
+/// The objects as they were sent, read once more for the few conversions that need them so.
+struct Texts<'a> {
+    body: &'a [u8],
+    texts: Option<Vec<&'a RawValue>>,
+}
+
+impl<'a> Texts<'a> {
+    fn at(&mut self, index: usize) -> Result<&'a RawValue, Fault> {
+        let texts = match &mut self.texts {
+            Some(texts) => texts,
+            none => {
+                let (_, request) = ConversionRequest::<&RawValue>::read(self.body)?;
+                none.insert(request.objects().to_vec())
+            }
+        };
+        let text = texts.get(index).copied();
+        text.ok_or_else(|| Fault::internal("an object was read once, and not twice"))
+    }
+}
+
+fn convert_one<'a>(
     stars: &[Arc<Star>],
-    raw: &RawValue,
     parts: Option<&Parts<'_>>,
+    raw: impl FnOnce() -> Result<&'a RawValue, Fault>,
     desired: &str,
     converted: &mut Vec<u8>,
 ) -> Result<(), ConversionError> {
-    if !is_object(raw) {
-        return Err(ConversionError::new("it is not a JSON object"));
-    }
+    let raw = || raw().map_err(|fault| ConversionError::new(fault.message()));
     let Some(parts) = parts else {
         return Err(ConversionError::new("it has no apiVersion or no kind"));
     };
@@ -105,7 +131,7 @@ fn convert_one(
         .ok_or_else(|| ConversionError::new("its kind is not converted here"))?;
     // The API server never sends these, but tools that replay reviews do.
     if api_version == desired {
-        converted.extend_from_slice(raw.get().as_bytes());
+        converted.extend_from_slice(raw()?.get().as_bytes());
         return Ok(());
     }
     let convert = AssertUnwindSafe(|| star.convert(raw, parts, desired, converted));

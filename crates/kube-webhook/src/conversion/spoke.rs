@@ -6,7 +6,12 @@ use kube::Resource;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::{ConversionError, Converter, object::Object, quick::Direction};
+use super::{
+    ConversionError, Converter,
+    object::Object,
+    quick::{Direction, Original, Source},
+};
+use crate::envelope::Written;
 
 /// Which version of which kind a type is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +48,15 @@ pub(super) trait Spoke: Send + Sync {
     /// Back from the storage version.
     fn revert(&self, object: &Object) -> Result<Object, ConversionError>;
 
-    /// From text to text in one go, with whatever metadata the converter made; `None` if the object
-    /// isn't plain enough for that.
-    fn translate(&self, _: Direction, _: &str) -> Option<String> {
+    /// The same in one go, without trees, and with whatever metadata the converter made; `None` if
+    /// the object isn't plain enough for that.
+    fn translate(&self, _: Direction, _: &Source<'_>) -> Option<Written> {
         None
+    }
+
+    /// Whether the object becomes `original` in one go.
+    fn leads_to(&self, _: Direction, _: &Source<'_>, _: &Original<'_>) -> bool {
+        false
     }
 }
 
@@ -65,17 +75,26 @@ impl<C: Converter> Spoke for Typed<C> {
         encode(&self.0.revert(decode(object)?)?, object)
     }
 
-    fn translate(&self, direction: Direction, text: &str) -> Option<String> {
+    fn translate(&self, direction: Direction, source: &Source<'_>) -> Option<Written> {
+        let size = source.size() + 128;
         match direction {
-            Direction::In => {
-                let made = self.0.convert(serde_json::from_str(text).ok()?).ok()?;
-                serde_json::to_string(&made).ok()
-            }
-            Direction::Out => {
-                let made = self.0.revert(serde_json::from_str(text).ok()?).ok()?;
-                serde_json::to_string(&made).ok()
-            }
+            Direction::In => Written::of(&self.0.convert(source.decode()?).ok()?, size),
+            Direction::Out => Written::of(&self.0.revert(source.decode()?).ok()?, size),
         }
+    }
+
+    fn leads_to(&self, direction: Direction, source: &Source<'_>, original: &Original<'_>) -> bool {
+        let made = match direction {
+            Direction::In => source
+                .decode()
+                .and_then(|from| self.0.convert(from).ok())
+                .map(|made| original.is_written_by(source, &made)),
+            Direction::Out => source
+                .decode()
+                .and_then(|storage| self.0.revert(storage).ok())
+                .map(|made| original.is_written_by(source, &made)),
+        };
+        made.unwrap_or(false)
     }
 }
 
@@ -98,8 +117,12 @@ impl Spoke for Reversed {
         self.spoke.convert(object)
     }
 
-    fn translate(&self, direction: Direction, text: &str) -> Option<String> {
-        self.spoke.translate(direction.back(), text)
+    fn translate(&self, direction: Direction, source: &Source<'_>) -> Option<Written> {
+        self.spoke.translate(direction.back(), source)
+    }
+
+    fn leads_to(&self, direction: Direction, source: &Source<'_>, original: &Original<'_>) -> bool {
+        self.spoke.leads_to(direction.back(), source, original)
     }
 }
 
@@ -145,11 +168,14 @@ where
 {
     let version = Version::of::<K>();
     let mut whole = object.assemble(&version.api_version(), &version.kind);
-    if let Value::Object(fields) = &mut whole
-        && !fields.contains_key(SPEC)
-    {
-        // Server-side apply's partial objects; kube's derive has no default for the spec.
-        fields.insert(SPEC.to_owned(), json!({}));
+    if let Value::Object(fields) = &mut whole {
+        if !fields.contains_key(SPEC) {
+            // Server-side apply's partial objects; kube's derive has no default for the spec.
+            fields.insert(SPEC.to_owned(), json!({}));
+        }
+        if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+            metadata.remove(MANAGED_FIELDS);
+        }
     }
     Ok(serde_json::from_value(whole)?)
 }
@@ -189,3 +215,6 @@ fn is_empty(value: &Value) -> bool {
 }
 
 const SPEC: &str = "spec";
+/// Which converters don't see: it is often half of an object, is about one version alone, and only
+/// the API server writes it.
+pub(super) const MANAGED_FIELDS: &str = "managedFields";

@@ -14,7 +14,8 @@ use super::{
     ConversionError, Converters,
     check::check,
     object::Object,
-    quick::{self, Direction, Parts},
+    parts::Parts,
+    quick::{self, Direction},
     remainder::Remainder,
     spoke::{Path, Reversed, Spoke, Version},
 };
@@ -129,20 +130,24 @@ impl Star {
     }
 
     /// Writes the object at the version `to`.
-    pub(super) fn convert(
+    ///
+    /// `raw` finds its text, which is seldom needed.
+    pub(super) fn convert<'a>(
         &self,
-        raw: &RawValue,
+        raw: impl FnOnce() -> Result<&'a RawValue, ConversionError>,
         parts: &Parts<'_>,
         to: &str,
         out: &mut Vec<u8>,
     ) -> Result<(), ConversionError> {
         let source = self.way(&parts.api_version)?;
         let target = self.way(to)?;
-        if let Some(text) = self.convert_quickly(parts, source, target, to) {
-            out.extend_from_slice(text.as_bytes());
+        if self
+            .convert_quickly(parts, source, target, to, out)
+            .is_some()
+        {
             return Ok(());
         }
-        let object = self.convert_thoroughly(raw, &parts.kind, source, target, to)?;
+        let object = self.convert_thoroughly(raw()?, &parts.kind, source, target, to)?;
         Ok(serde_json::to_writer(out, &object)?)
     }
 
@@ -152,20 +157,25 @@ impl Star {
         source: Option<&dyn Spoke>,
         target: Option<&dyn Spoke>,
         to: &str,
-    ) -> Option<String> {
-        let step = |way, direction, object: &Parts<'_>, to: &str| match &self.remainder {
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let step = |way, direction, object: &Parts<'_>, to: &str, out: &mut Vec<u8>| match &self
+            .remainder
+        {
             Some(remainder) => {
-                quick::convert_lossless(way, direction, object, to, remainder.keys())
+                quick::convert_lossless(way, direction, object, to, remainder.keys(), out)
             }
-            None => quick::convert(way, direction, object, to),
+            None => quick::convert(way, direction, object, to, out),
         };
         match (source, target) {
-            (Some(source), None) => step(source, Direction::In, object, to),
-            (None, Some(target)) => step(target, Direction::Out, object, to),
+            (Some(source), None) => step(source, Direction::In, object, to, out),
+            (None, Some(target)) => step(target, Direction::Out, object, to, out),
             (Some(source), Some(target)) => {
-                let stored = self.storage.api_version();
-                let stored = step(source, Direction::In, object, &stored)?;
-                step(target, Direction::Out, &Parts::read(&stored)?, to)
+                let mut stored = Vec::new();
+                let storage = self.storage.api_version();
+                step(source, Direction::In, object, &storage, &mut stored)?;
+                let stored = std::str::from_utf8(&stored).ok()?;
+                step(target, Direction::Out, &Parts::read(stored)?, to, out)
             }
             (None, None) => None,
         }

@@ -1,23 +1,24 @@
 //! `ConversionReview`: the request, and the two forms of its answer. Used by `conversion` alone.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::{ReviewVersion, Text, read};
 use crate::Fault;
 
+/// Whose objects are read as `O`s.
 #[derive(Debug, Deserialize)]
-pub(crate) struct ConversionRequest<'a> {
+#[serde(bound(deserialize = "O: Deserialize<'de>"))]
+pub(crate) struct ConversionRequest<'a, O> {
     #[serde(borrow, default)]
     pub(crate) uid: Text<'a>,
     #[serde(borrow, default, rename = "desiredAPIVersion")]
     pub(crate) desired_api_version: Text<'a>,
     // Go writes an empty list as null.
-    #[serde(borrow, default)]
-    objects: Option<Vec<&'a RawValue>>,
+    #[serde(default = "no_objects")]
+    objects: Option<Vec<O>>,
 }
 
-impl<'a> ConversionRequest<'a> {
+impl<'a, O: Deserialize<'a>> ConversionRequest<'a, O> {
     /// Reads a review; without a uid or a desired version it could not be answered.
     pub(crate) fn read(body: &'a [u8]) -> Result<(ReviewVersion, Self), Fault> {
         let (version, request): (_, Self) = read(body, GROUP, KIND)?;
@@ -32,9 +33,13 @@ impl<'a> ConversionRequest<'a> {
         Ok((version, request))
     }
 
-    pub(crate) fn objects(&self) -> &[&'a RawValue] {
+    pub(crate) fn objects(&self) -> &[O] {
         self.objects.as_deref().unwrap_or_default()
     }
+}
+
+fn no_objects<O>() -> Option<Vec<O>> {
+    None
 }
 
 /// A successful answer, into which the objects are written one by one: a list of thousands is held

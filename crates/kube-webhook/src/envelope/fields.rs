@@ -1,5 +1,4 @@
-//! An object taken apart at the top, its fields still unread. Used by `admission`'s patches and
-//! `conversion`.
+//! An object taken apart at the top, its fields still unread. Used by `admission`'s patches.
 
 use std::fmt;
 
@@ -11,21 +10,31 @@ use serde_json::value::RawValue;
 
 use super::Text;
 
-/// The fields of an object, sorted by key; an object with a field twice isn't read.
-pub(crate) struct Fields<'a>(Vec<(Text<'a>, &'a RawValue)>);
+/// The fields of an object as JSON, sorted by key; an object with a field twice isn't read.
+pub(crate) struct Fields<'a>(Vec<(Text<'a>, &'a str)>);
 
 impl<'a> Fields<'a> {
     pub(crate) fn read(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    pub(crate) fn of(&self, key: &str) -> Option<&'a RawValue> {
+    pub(crate) fn collect(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
+        Self::sorted(fields.map(|(key, json)| (key.into(), json)).collect())
+    }
+
+    pub(crate) fn of(&self, key: &str) -> Option<&'a str> {
         let place = self.0.binary_search_by(|(own, _)| (**own).cmp(key)).ok()?;
         Some(self.0[place].1)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        self.0.iter().map(|(key, value)| (&**key, *value))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.0.iter().map(|(key, json)| (&**key, *json))
+    }
+
+    fn sorted(mut fields: Vec<(Text<'a>, &'a str)>) -> Option<Self> {
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let twice = fields.windows(2).any(|pair| pair[0].0 == pair[1].0);
+        (!twice).then_some(Self(fields))
     }
 }
 
@@ -45,14 +54,10 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields: Vec<(Text<'de>, &'de RawValue)> = Vec::with_capacity(8);
-        while let Some(field) = map.next_entry()? {
-            fields.push(field);
+        let mut fields: Vec<(Text<'de>, &'de str)> = Vec::with_capacity(8);
+        while let Some((key, value)) = map.next_entry::<_, &RawValue>()? {
+            fields.push((key, value.get()));
         }
-        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
-        if fields.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return Err(A::Error::custom("a field twice"));
-        }
-        Ok(Fields(fields))
+        Fields::sorted(fields).ok_or_else(|| A::Error::custom("a field twice"))
     }
 }

@@ -112,8 +112,8 @@ fn raw_of(doc: &Doc, mut bits: u64) -> Value {
 }
 
 /// What the type sees, as `handler` writes it down before the hook changes it.
-fn seen<K: Serialize + DeserializeOwned>(raw: &RawValue) -> String {
-    serde_json::to_string(&decode::<K>(raw, "object").unwrap()).unwrap()
+fn seen<K: Serialize + DeserializeOwned>(raw: &RawValue) -> Seen {
+    Seen::of(&decode::<K>(raw, "object").unwrap(), raw).unwrap()
 }
 
 fn patch_between(raw: &Value, modified: &Doc) -> Option<Vec<PatchOperation>> {
@@ -238,7 +238,7 @@ fn a_plain_change_needs_no_trees_and_others_are_left_to_them() {
     let plain = |change: fn(&mut Doc)| {
         let mut after = before.clone();
         change(&mut after);
-        let [before, after] = [&before, &after].map(|doc| serde_json::to_string(doc).unwrap());
+        let [before, after] = [&before, &after].map(|doc| Written::of(doc, 0).unwrap());
         let operations = plain::operations(&before, &after, &raw.to_string())?;
         Some(serde_json::to_value(operations).unwrap())
     };

@@ -1,0 +1,91 @@
+//! A type read from an object that has been taken apart, which spares a pass over its text. Used by
+//! `conversion`.
+
+use serde::{
+    de::{
+        DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor,
+        value::{BorrowedStrDeserializer, MapAccessDeserializer},
+    },
+    forward_to_deserialize_any,
+};
+use serde_json::Error;
+
+/// The value of a field.
+#[derive(Clone, Copy)]
+pub(crate) enum Piece<'a> {
+    /// A string, without its quotes and escapes.
+    Text(&'a str),
+    /// Any JSON.
+    Json(&'a str),
+    /// An object that has been taken apart, too.
+    Fields(&'a [(&'a str, &'a str)]),
+}
+
+/// The object of these fields as a `K`.
+pub(crate) fn assemble<'a, K: DeserializeOwned>(
+    fields: impl Iterator<Item = (&'a str, Piece<'a>)>,
+) -> Result<K, Error> {
+    K::deserialize(MapAccessDeserializer::new(Access {
+        fields,
+        value: None,
+    }))
+}
+
+struct Access<'a, I> {
+    fields: I,
+    value: Option<Piece<'a>>,
+}
+
+impl<'a, I: Iterator<Item = (&'a str, Piece<'a>)>> MapAccess<'a> for Access<'a, I> {
+    type Error = Error;
+
+    fn next_key_seed<S: DeserializeSeed<'a>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Error> {
+        let Some((key, value)) = self.fields.next() else {
+            return Ok(None);
+        };
+        self.value = Some(value);
+        seed.deserialize(BorrowedStrDeserializer::new(key))
+            .map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Error> {
+        match self.value.take().unwrap_or(Piece::Json("null")) {
+            Piece::Text(text) => seed.deserialize(BorrowedStrDeserializer::new(text)),
+            Piece::Json(json) => seed.deserialize(&mut serde_json::Deserializer::from_str(json)),
+            Piece::Fields(fields) => seed.deserialize(Nested(fields)),
+        }
+    }
+}
+
+struct Nested<'a>(&'a [(&'a str, &'a str)]);
+
+impl<'de> Deserializer<'de> for Nested<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_map(Access {
+            fields: self.0.iter().map(|&(key, json)| (key, Piece::Json(json))),
+            value: None,
+        })
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
