@@ -5,6 +5,8 @@
 mod admission;
 #[path = "conformance/broken.rs"]
 mod broken;
+#[path = "conformance/clients.rs"]
+mod clients;
 #[path = "conformance/conversion.rs"]
 mod conversion;
 #[path = "conformance/custom.rs"]
@@ -17,5 +19,7 @@ mod edges;
 mod network;
 #[path = "conformance/process.rs"]
 mod process;
+#[path = "conformance/reviews.rs"]
+mod reviews;
 #[path = "conformance/stage.rs"]
 mod stage;

@@ -29,8 +29,8 @@ fn in_service_mode(ca: &str) -> Value {
     })
 }
 
-/// Serves at `ip`:443 until the sender is dropped.
-fn serve(
+/// Serves at `ip` and `port` until the sender is dropped.
+pub(super) fn serve(
     ip: Ipv4Addr,
     port: u16,
     identity: &TlsIdentity,
