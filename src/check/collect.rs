@@ -28,7 +28,10 @@ use super::{
 };
 use crate::{
     manifests::NAME,
-    reservations::host::{ApiError, within_deadline},
+    reservations::{
+        election::LEASE,
+        host::{ApiError, within_deadline},
+    },
 };
 
 /// How to look.
@@ -150,7 +153,7 @@ impl Asker {
                 .map(|list| list.items);
         }
         observed.deployment = self.get(&namespace, NAME).await;
-        observed.lease = self.get::<Lease>(&namespace, NAME).await;
+        observed.lease = self.get::<Lease>(&namespace, LEASE).await;
         let Some(deployment) = observed.deployment.found().cloned() else {
             return;
         };

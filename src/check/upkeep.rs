@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Findings,
-    observed::{Observed, Spool},
+    observed::{Observed, Reading, Spool},
 };
-use crate::{config::PLACEHOLDER_IMAGE, manifests::NAME};
+use crate::{config::PLACEHOLDER_IMAGE, manifests::NAME, reservations::election::LEASE};
 
 pub(super) fn examine(observed: &Observed, now: Timestamp, findings: &mut Findings) {
     clock(observed, findings);
@@ -81,34 +81,42 @@ fn image(observed: &Observed, findings: &mut Findings) {
 }
 
 fn lease(observed: &Observed, now: Timestamp, findings: &mut Findings) {
-    let Some(spec) = observed.lease.found().and_then(|lease| lease.spec.as_ref()) else {
-        return;
-    };
-    let namespace = &observed.expected.namespace;
-    // Renewed by the cluster's clocks, so it is judged by the API server's.
-    let now = observed.clocks.map_or(now, |(theirs, _)| theirs);
-    let Some(renewed) = spec.renew_time.as_ref().map(|time| time.0) else {
-        return;
-    };
-    let lasts =
-        SignedDuration::from_secs(i64::from(spec.lease_duration_seconds.unwrap_or_default()));
-    let silent = now.duration_since(renewed);
-    if silent <= lasts + SKEW {
+    // Whoever isn't ready, or isn't there, has its own finding.
+    let endpoints = observed.endpoints.found().into_iter().flatten();
+    if !endpoints.clone().any(|endpoint| endpoint.is_ready) {
         return;
     }
-    findings.error(
-        "lease-stale",
-        format!("Lease/{NAME}"),
-        format!(
-            "{} holds it, and has not renewed it since {renewed}",
-            spec.holder_identity.as_deref().unwrap_or("nobody")
-        ),
-        "no replica acts: events are recorded, and reservations neither begin nor end",
-        format!(
-            "kubectl get pod --namespace {namespace}; \
-             kubectl logs --namespace {namespace} deployment/{NAME} --tail 50"
-        ),
+    let namespace = &observed.expected.namespace;
+    let cause = "no replica acts: events are recorded, and reservations neither begin nor end";
+    let mend = format!(
+        "kubectl logs --namespace {namespace} deployment/{NAME} --tail 50; \
+         kubectl get lease {LEASE} --namespace {namespace} -o yaml"
     );
+    let subject = format!("Lease/{LEASE}");
+    let spec = match &observed.lease {
+        Reading::Missing => {
+            let problem = "no replica has ever been elected";
+            findings.error("lease-missing", subject, problem, cause, mend);
+            return;
+        }
+        Reading::Found(lease) => lease.spec.clone().unwrap_or_default(),
+        Reading::Unknown => return,
+    };
+    // Renewed by the cluster's clocks, so it is judged by the API server's.
+    let now = observed.clocks.map_or(now, |(theirs, _)| theirs);
+    let Some(renewed) = spec.renew_time.map(|time| time.0) else {
+        return;
+    };
+    let lasts = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or_default().into());
+    if now.duration_since(renewed) <= lasts + SKEW {
+        return;
+    }
+    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+    let problem = match holder {
+        Some(holder) => format!("{holder} holds it, and has not renewed it since {renewed}"),
+        None => format!("nobody has held it since {renewed}"),
+    };
+    findings.error("lease-stale", subject, problem, cause, mend);
 }
 
 fn examine_spool(spool: &Spool, now: Timestamp, findings: &mut Findings) {

@@ -215,9 +215,15 @@ const BY_HAND: &[(&str, &str, &str)] = &[
         "kubectl delete validatingwebhookconfiguration other",
     ),
     (
-        "lease-stale",
-        "kubectl create -f lease.json",
+        "lease-missing",
         "kubectl delete lease harbormaster --namespace harbormaster-system",
+        "kubectl create -f lease.json",
+    ),
+    (
+        "lease-stale",
+        "kubectl patch lease harbormaster --namespace harbormaster-system --type=merge \
+         -p '{\"spec\":{\"renewTime\":\"2020-01-01T00:00:00.000000Z\"}}'",
+        "kubectl delete -f lease.json; kubectl create -f lease.json",
     ),
     (
         "sender-cannot-trust",

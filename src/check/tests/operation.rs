@@ -272,6 +272,13 @@ pub(super) const ROWS: &[Row] = &[
         "kubectl logs --namespace harbormaster-system deployment/harbormaster",
     ),
     (
+        |world| world.observed.lease = Reading::Missing,
+        "lease-missing",
+        Severity::Error,
+        "no replica has ever been elected",
+        "kubectl get lease harbormaster --namespace harbormaster-system",
+    ),
+    (
         |world| world.spool(Ok(waiting(3, "uid-1"))),
         "events-waiting",
         Severity::Warning,

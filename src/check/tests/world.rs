@@ -100,6 +100,11 @@ impl World {
         observed.missing_rights = Reading::Found(Vec::new());
         observed.events_service = Reading::Found(Service::default());
         observed.ingresses = Reading::Found(Vec::new());
+        observed.lease = found(json!({"spec": {
+            "holderIdentity": "harbormaster-1",
+            "leaseDurationSeconds": 15,
+            "renewTime": "2030-01-01T11:59:58.000000Z",
+        }}));
         observed.clocks = Some((now(), now()));
 
         let mut world = Self {

@@ -342,6 +342,7 @@ fn other_webhook() -> Value {
     })
 }
 
+/// Of a replica that is elected, and stays so.
 fn lease() -> Value {
     json!({
         "apiVersion": "coordination.k8s.io/v1",
@@ -350,7 +351,7 @@ fn lease() -> Value {
         "spec": {
             "holderIdentity": "harbormaster-1",
             "leaseDurationSeconds": 15,
-            "renewTime": "2020-01-01T00:00:00.000000Z",
+            "renewTime": "2099-01-01T00:00:00.000000Z",
         },
     })
 }
@@ -366,7 +367,7 @@ kubectl set env deployment/harbormaster --namespace harbormaster-system \\
   PROVISION_IMAGE=https://images.example.org/noble.img EVENTS_HTTP_PORT=5080
 kubectl get service harbormaster-events --namespace harbormaster-system ||
   kubectl create service clusterip harbormaster-events --namespace harbormaster-system --tcp=80:5080
-kubectl apply -f endpoints.json
+kubectl apply -f endpoints.json -f lease.json
 kubectl wait --for=condition=Established crd --all --timeout=60s
 ";
 
