@@ -10,6 +10,7 @@ pub mod crd;
 pub mod span;
 pub mod v1;
 pub mod v1alpha1;
+pub mod v1beta1;
 
 /// The API group, and the domain of our labels and annotations.
 pub const GROUP: &str = "harbormaster.dev";
