@@ -13,8 +13,8 @@ pub(super) fn apply(before: &Content, after: &Content, onto: &Content) -> Conten
 }
 
 fn object(before: &Map<String, Value>, after: &Map<String, Value>, onto: &mut Map<String, Value>) {
-    for key in before.keys().filter(|key| !after.contains_key(*key)) {
-        onto.remove(key);
+    for (key, before) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
+        remove(key, before, onto);
     }
     for (key, after) in after {
         let before = before.get(key);
@@ -23,11 +23,26 @@ fn object(before: &Map<String, Value>, after: &Map<String, Value>, onto: &mut Ma
         }
         match (before, onto.get_mut(key)) {
             (Some(before), Some(onto)) => value(before, after, onto),
+            // A group of which nothing was seen is no new group: the rest of it stays.
+            (None, Some(onto @ Value::Object(_))) if after.is_object() => {
+                value(&Value::Object(Map::new()), after, onto);
+            }
             _ => {
                 onto.insert(key.clone(), after.clone());
             }
         }
     }
+}
+
+/// A group that is gone takes along what was seen of it: the rest of it stays.
+fn remove(key: &str, before: &Value, onto: &mut Map<String, Value>) {
+    if let (Value::Object(before), Some(Value::Object(rest))) = (before, onto.get_mut(key)) {
+        object(before, &Map::new(), rest);
+        if !rest.is_empty() {
+            return;
+        }
+    }
+    onto.remove(key);
 }
 
 fn value(before: &Value, after: &Value, onto: &mut Value) {
@@ -36,12 +51,25 @@ fn value(before: &Value, after: &Value, onto: &mut Value) {
             object(before, after, onto);
         }
         (Value::Array(before), Value::Array(after), Value::Array(onto))
-            if before.len() == onto.len() =>
+            if before.len() == onto.len() || is_head(before, onto) =>
         {
+            let rest = onto.split_off(before.len());
             array(before, after, onto);
+            onto.extend(rest);
         }
         _ => *onto = after.clone(),
     }
+}
+
+/// Whether a shorter list shows the first elements of a longer one, each perhaps only in part.
+fn is_head(shown: &[Value], whole: &[Value]) -> bool {
+    let within = |shown: &Value, whole: &Value| match (shown, whole) {
+        (Value::Object(shown), Value::Object(whole)) => shown
+            .iter()
+            .all(|(key, value)| whole.get(key) == Some(value)),
+        (shown, whole) => shown == whole,
+    };
+    shown.len() < whole.len() && shown.iter().zip(whole).all(|(a, b)| within(a, b))
 }
 
 /// Elements correspond by their index in `before` and `onto`; where one went, its remainder goes.
@@ -101,5 +129,41 @@ mod tests {
             Value::Object(changed),
             json!({"list": [{"name": "b", "x": 2}, {"name": "c"}]})
         );
+    }
+
+    #[test]
+    fn what_a_view_showed_the_first_of_keeps_the_others() {
+        let changed = apply(
+            &content(json!({"keys": [{"key": "a"}]})),
+            &content(json!({"keys": [{"key": "z"}]})),
+            &content(json!({"keys": [{"name": "x", "key": "a"}, {"name": "y", "key": "b"}]})),
+        );
+        assert_eq!(
+            Value::Object(changed),
+            json!({"keys": [{"name": "x", "key": "z"}, {"name": "y", "key": "b"}]})
+        );
+    }
+
+    #[test]
+    fn a_group_of_which_nothing_was_seen_keeps_it() {
+        let changed = apply(
+            &content(json!({})),
+            &content(json!({"group": {"a": 1}})),
+            &content(json!({"group": {"hidden": 2}})),
+        );
+        assert_eq!(
+            Value::Object(changed),
+            json!({"group": {"a": 1, "hidden": 2}})
+        );
+    }
+
+    #[test]
+    fn a_group_that_goes_leaves_what_was_never_seen_of_it() {
+        let changed = apply(
+            &content(json!({"group": {"a": 1}, "all": {"b": 1}})),
+            &content(json!({})),
+            &content(json!({"group": {"a": 1, "hidden": 2}, "all": {"b": 1}})),
+        );
+        assert_eq!(Value::Object(changed), json!({"group": {"hidden": 2}}));
     }
 }
