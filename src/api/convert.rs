@@ -59,3 +59,6 @@ fn provisioning(image: v1::Image) -> v1::Provisioning {
         ..v1::Provisioning::default()
     }
 }
+
+#[cfg(test)]
+mod tests;
