@@ -43,7 +43,11 @@ fn the_hooks_and_the_conversion_are_called_as_a_service() {
             "apiVersion": "harbormaster.dev/v1",
             "kind": "Reservation",
             "metadata": {"name": "served"},
-            "spec": {"window": {"start": "2030-01-02T10:00:00Z"}, "requester": {"id": "u1"}},
+            "spec": {
+                "window": {"start": "2030-01-02T10:00:00Z"},
+                "requester": {"id": "u1"},
+                "target": {"hostRef": {"name": "nowhere"}},
+            },
         }))
         .unwrap();
         hub.create(&PostParams::default(), &reservation)
