@@ -2,9 +2,10 @@
 //!
 //! Run it with `cargo run -p kube-webhook --example conversion_operator`: it serves TLS on a free
 //! port of the loopback, with a certificate made on the spot, and prints the CRD that makes an API
-//! server on the same machine call it.
+//! server on the same machine call it. `-- generate` prints it for a Service instead, and `-- lint`
+//! what could be better about it.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, process::ExitCode};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResource, CustomResourceExt, core::crd::merge_crds};
@@ -178,8 +179,17 @@ pub(crate) fn crd(
 #[allow(dead_code, reason = "the tests include this file for the rest of it")]
 #[allow(clippy::print_stdout, reason = "the manifests are the output")]
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let registered = webhooks()?;
+    let crds = [
+        V1TestEntity::crd(),
+        V2TestEntity::crd(),
+        V3TestEntity::crd(),
+    ];
+    if let Some(code) = kube_webhook::cli::answer(&registered, &[merge_crds(crds.to_vec(), "v3")?])
+    {
+        return Ok(code);
+    }
     let (identity, ca) = TlsIdentity::ephemeral(&["127.0.0.1".to_owned()])?;
     let server = Server::bind(
         (Ipv4Addr::LOCALHOST, 0).into(),
@@ -199,5 +209,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

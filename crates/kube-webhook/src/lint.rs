@@ -1,8 +1,33 @@
 //! What is wrong, or unwise, about webhook configurations, before a cluster sees them.
 //!
 //! Two sorts of rules: `A1` to `A16` are the API server's own, as its validation has them (or as its
-//! calls fail later, where validation looks away); `G5` to `G22` are the good practices of the
-//! Kubernetes documentation, as far as they show in a configuration. Nothing is asked of a cluster.
+//! calls fail later, where validation looks away); the `G`s are the good practices of the Kubernetes
+//! documentation, as far as they show in what is installed. Nothing is asked of a cluster.
+//!
+//! | rule | where it is looked at |
+//! |---|---|
+//! | G1 G2 a policy or a schema instead of a webhook | nowhere: whether CEL could judge it is in the hook's code |
+//! | G3 one call instead of several | [`validating`] |
+//! | G4 no API calls in the hot path | nowhere: they are in the hook's code; `kube_webhook_review_seconds` shows them |
+//! | G5 a small timeout | [`validating`], [`mutating`] |
+//! | G6 replicas, spread, a disruption budget | [`deployment`] |
+//! | G7 G8 G9 what the cluster itself needs | [`validating`], [`mutating`] |
+//! | G10 G11 selectors and matchConditions | [`validating`], [`mutating`] |
+//! | G12 matchPolicy Equivalent | [`validating`], [`mutating`] |
+//! | G13 G14 patches of what changed alone, elements added rather than lists replaced | held by the framework: see [`MutationResult`](crate::admission::MutationResult) |
+//! | G15 no side effects | [`validating`], [`mutating`] |
+//! | G16 not its own namespace | [`validating`], [`mutating`] |
+//! | G17 no circle with others' webhooks | nowhere: theirs are in the cluster alone |
+//! | G18 mutators fail open, validators enforce | [`Registered::lint`](crate::Registered::lint) |
+//! | G19 unknown fields survive | held by the framework |
+//! | G20 not what the program itself writes | [`validating`], [`mutating`] |
+//! | G21 no mirror pods | [`mutating`] |
+//! | G22 no reliance on an order | [`mutating`] |
+//! | G23 idempotent | at run time: the `testing` feature's check of a second run |
+//! | G24 no mutation that a validation refuses | nowhere: by a test of both on a real API server |
+//! | G25 G27 staging, upgrades, roll-out | nowhere: they are steps, not states |
+//! | G26 an audit policy that shows patch loops | nowhere: it is a file of the API server's |
+//! | G28 few may write webhook configurations | [`role`] |
 //!
 //! [`Registered::lint`](crate::Registered::lint) looks at what a program registers; the functions
 //! here take configurations of any origin.
@@ -37,6 +62,7 @@
 
 mod cel;
 mod client;
+mod installation;
 mod practice;
 mod refused;
 mod selector;
@@ -45,8 +71,11 @@ mod view;
 use std::fmt;
 
 use k8s_openapi::{
-    api::admissionregistration::v1::{
-        MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+    api::{
+        admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+        apps::v1::Deployment,
+        policy::v1::PodDisruptionBudget,
+        rbac::v1::PolicyRule,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceConversion,
 };
@@ -152,6 +181,23 @@ pub fn mutating(configuration: &MutatingWebhookConfiguration) -> Vec<Finding> {
 pub fn conversion(crd: &str, conversion: &CustomResourceConversion) -> Vec<Finding> {
     let mut findings = Findings::default();
     refused::conversion(crd, conversion, &mut findings);
+    findings.sorted()
+}
+
+/// Looks at the Deployment of a webhook server, and at the disruption budgets of its namespace; the
+/// worst findings come first.
+#[must_use]
+pub fn deployment(deployment: &Deployment, budgets: &[PodDisruptionBudget]) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    installation::deployment(deployment, budgets, &mut findings);
+    findings.sorted()
+}
+
+/// Looks at the rules of a Role or ClusterRole called `name`.
+#[must_use]
+pub fn role(name: &str, rules: &[PolicyRule]) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    installation::rights(name, rules, &mut findings);
     findings.sorted()
 }
 

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     AdmissionContext, Connect, Contains, Create, Delete, MutationResult, Old, Operation,
-    OperationSet, Update, ValidationResult, handler::Objects,
+    OperationSet, Update, ValidationResult, handler::Objects, operation::for_each_set,
 };
 use crate::Fault;
 
@@ -175,10 +175,10 @@ pub trait MutationCallbacks<H, K>: OperationSet {
 }
 
 macro_rules! mutation_callbacks {
-    ($set:ty => $($operation:ident $callback:ident $call:ident),+) => {
-        impl<H, K> MutationCallbacks<H, K> for $set
+    ($($operation:ident $other:ident $callback:ident $call:ident,)+) => {
+        impl<H, K> MutationCallbacks<H, K> for ($($operation,)+)
         where
-            H: MutationWebhook<K, Operations = $set> $(+ $callback<K>)+,
+            H: MutationWebhook<K, Operations = ($($operation,)+)> $(+ $callback<K>)+,
             K: DeserializeOwned + Send + Sync + 'static,
         {
             fn call<'a>(
@@ -197,42 +197,7 @@ macro_rules! mutation_callbacks {
     };
 }
 
-mutation_callbacks!((Create,) => Create MutateCreate create);
-mutation_callbacks!((Update,) => Update MutateUpdate update);
-mutation_callbacks!((Delete,) => Delete MutateDelete delete);
-mutation_callbacks!((Connect,) => Connect MutateConnect connect);
-mutation_callbacks!((Create, Update) => Create MutateCreate create, Update MutateUpdate update);
-mutation_callbacks!((Create, Delete) => Create MutateCreate create, Delete MutateDelete delete);
-mutation_callbacks!((Create, Connect) => Create MutateCreate create, Connect MutateConnect connect);
-mutation_callbacks!((Update, Delete) => Update MutateUpdate update, Delete MutateDelete delete);
-mutation_callbacks!((Update, Connect) => Update MutateUpdate update, Connect MutateConnect connect);
-mutation_callbacks!((Delete, Connect) => Delete MutateDelete delete, Connect MutateConnect connect);
-mutation_callbacks!((Create, Update, Delete) =>
-    Create MutateCreate create,
-    Update MutateUpdate update,
-    Delete MutateDelete delete
-);
-mutation_callbacks!((Create, Update, Connect) =>
-    Create MutateCreate create,
-    Update MutateUpdate update,
-    Connect MutateConnect connect
-);
-mutation_callbacks!((Create, Delete, Connect) =>
-    Create MutateCreate create,
-    Delete MutateDelete delete,
-    Connect MutateConnect connect
-);
-mutation_callbacks!((Update, Delete, Connect) =>
-    Update MutateUpdate update,
-    Delete MutateDelete delete,
-    Connect MutateConnect connect
-);
-mutation_callbacks!((Create, Update, Delete, Connect) =>
-    Create MutateCreate create,
-    Update MutateUpdate update,
-    Delete MutateDelete delete,
-    Connect MutateConnect connect
-);
+for_each_set!(mutation_callbacks);
 
 async fn create<H, K>(
     hook: &H,

@@ -83,7 +83,81 @@ mod sealed {
     pub trait Sealed {}
 }
 
+/// Each set that there is, for a macro that implements something for all of them: every operation
+/// with its two callback traits and their function.
+macro_rules! for_each_set {
+    ($implement:ident) => {
+        $implement! {
+            Create ValidateCreate MutateCreate create,
+        }
+        $implement! {
+            Update ValidateUpdate MutateUpdate update,
+        }
+        $implement! {
+            Delete ValidateDelete MutateDelete delete,
+        }
+        $implement! {
+            Connect ValidateConnect MutateConnect connect,
+        }
+        $implement! {
+            Create ValidateCreate MutateCreate create,
+            Update ValidateUpdate MutateUpdate update,
+        }
+        $implement! {
+            Create ValidateCreate MutateCreate create,
+            Delete ValidateDelete MutateDelete delete,
+        }
+        $implement! {
+            Create ValidateCreate MutateCreate create,
+            Connect ValidateConnect MutateConnect connect,
+        }
+        $implement! {
+            Update ValidateUpdate MutateUpdate update,
+            Delete ValidateDelete MutateDelete delete,
+        }
+        $implement! {
+            Update ValidateUpdate MutateUpdate update,
+            Connect ValidateConnect MutateConnect connect,
+        }
+        $implement! {
+            Delete ValidateDelete MutateDelete delete,
+            Connect ValidateConnect MutateConnect connect,
+        }
+        $implement! {
+            Create ValidateCreate MutateCreate create,
+            Update ValidateUpdate MutateUpdate update,
+            Delete ValidateDelete MutateDelete delete,
+        }
+        $implement! {
+            Create ValidateCreate MutateCreate create,
+            Update ValidateUpdate MutateUpdate update,
+            Connect ValidateConnect MutateConnect connect,
+        }
+        $implement! {
+            Create ValidateCreate MutateCreate create,
+            Delete ValidateDelete MutateDelete delete,
+            Connect ValidateConnect MutateConnect connect,
+        }
+        $implement! {
+            Update ValidateUpdate MutateUpdate update,
+            Delete ValidateDelete MutateDelete delete,
+            Connect ValidateConnect MutateConnect connect,
+        }
+        $implement! {
+            Create ValidateCreate MutateCreate create,
+            Update ValidateUpdate MutateUpdate update,
+            Delete ValidateDelete MutateDelete delete,
+            Connect ValidateConnect MutateConnect connect,
+        }
+    };
+}
+
+pub(super) use for_each_set;
+
 macro_rules! operation_set {
+    ($($operation:ident $validate:ident $mutate:ident $call:ident,)+) => {
+        operation_set!(($($operation,)+) => $($operation)+);
+    };
     ($set:ty => $($operation:ident)+) => {
         impl sealed::Sealed for $set {}
 
@@ -95,18 +169,4 @@ macro_rules! operation_set {
     };
 }
 
-operation_set!((Create,) => Create);
-operation_set!((Update,) => Update);
-operation_set!((Delete,) => Delete);
-operation_set!((Connect,) => Connect);
-operation_set!((Create, Update) => Create Update);
-operation_set!((Create, Delete) => Create Delete);
-operation_set!((Create, Connect) => Create Connect);
-operation_set!((Update, Delete) => Update Delete);
-operation_set!((Update, Connect) => Update Connect);
-operation_set!((Delete, Connect) => Delete Connect);
-operation_set!((Create, Update, Delete) => Create Update Delete);
-operation_set!((Create, Update, Connect) => Create Update Connect);
-operation_set!((Create, Delete, Connect) => Create Delete Connect);
-operation_set!((Update, Delete, Connect) => Update Delete Connect);
-operation_set!((Create, Update, Delete, Connect) => Create Update Delete Connect);
+for_each_set!(operation_set);

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     AdmissionContext, Connect, Contains, Create, Delete, Old, Operation, OperationSet, Update,
-    ValidationResult, handler::Objects,
+    ValidationResult, handler::Objects, operation::for_each_set,
 };
 use crate::Fault;
 
@@ -172,10 +172,10 @@ pub trait ValidationCallbacks<H, K>: OperationSet {
 }
 
 macro_rules! validation_callbacks {
-    ($set:ty => $($operation:ident $callback:ident $call:ident),+) => {
-        impl<H, K> ValidationCallbacks<H, K> for $set
+    ($($operation:ident $callback:ident $other:ident $call:ident,)+) => {
+        impl<H, K> ValidationCallbacks<H, K> for ($($operation,)+)
         where
-            H: ValidationWebhook<K, Operations = $set> $(+ $callback<K>)+,
+            H: ValidationWebhook<K, Operations = ($($operation,)+)> $(+ $callback<K>)+,
             K: DeserializeOwned + Send + Sync + 'static,
         {
             fn call<'a>(
@@ -193,60 +193,7 @@ macro_rules! validation_callbacks {
     };
 }
 
-validation_callbacks!((Create,) => Create ValidateCreate create);
-validation_callbacks!((Update,) => Update ValidateUpdate update);
-validation_callbacks!((Delete,) => Delete ValidateDelete delete);
-validation_callbacks!((Connect,) => Connect ValidateConnect connect);
-validation_callbacks!((Create, Update) =>
-    Create ValidateCreate create,
-    Update ValidateUpdate update
-);
-validation_callbacks!((Create, Delete) =>
-    Create ValidateCreate create,
-    Delete ValidateDelete delete
-);
-validation_callbacks!((Create, Connect) =>
-    Create ValidateCreate create,
-    Connect ValidateConnect connect
-);
-validation_callbacks!((Update, Delete) =>
-    Update ValidateUpdate update,
-    Delete ValidateDelete delete
-);
-validation_callbacks!((Update, Connect) =>
-    Update ValidateUpdate update,
-    Connect ValidateConnect connect
-);
-validation_callbacks!((Delete, Connect) =>
-    Delete ValidateDelete delete,
-    Connect ValidateConnect connect
-);
-validation_callbacks!((Create, Update, Delete) =>
-    Create ValidateCreate create,
-    Update ValidateUpdate update,
-    Delete ValidateDelete delete
-);
-validation_callbacks!((Create, Update, Connect) =>
-    Create ValidateCreate create,
-    Update ValidateUpdate update,
-    Connect ValidateConnect connect
-);
-validation_callbacks!((Create, Delete, Connect) =>
-    Create ValidateCreate create,
-    Delete ValidateDelete delete,
-    Connect ValidateConnect connect
-);
-validation_callbacks!((Update, Delete, Connect) =>
-    Update ValidateUpdate update,
-    Delete ValidateDelete delete,
-    Connect ValidateConnect connect
-);
-validation_callbacks!((Create, Update, Delete, Connect) =>
-    Create ValidateCreate create,
-    Update ValidateUpdate update,
-    Delete ValidateDelete delete,
-    Connect ValidateConnect connect
-);
+for_each_set!(validation_callbacks);
 
 async fn create<H, K>(
     hook: &H,

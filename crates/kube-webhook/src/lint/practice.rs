@@ -1,8 +1,5 @@
 //! The good practices of the Kubernetes documentation that show in a configuration, by their numbers
-//! in its list. Called by `lint`.
-//!
-//! The others (one server rather than many, replicas, API calls in the hot path, patches, staging,
-//! roll-out) are matters of the program and its deployment.
+//! in its list. Called by `lint`, which says where the others are looked at.
 
 use super::{
     Findings,
@@ -43,6 +40,19 @@ pub(super) fn hook(hook: &Hook<'_>, findings: &mut Findings) {
             "look at dryRun, and let a reconciler undo what is left over; or have none",
         );
     }
+    if hook.fails_closed()
+        && !hook.is_broad()
+        && hook.object_selector.is_none()
+        && !hook.condition_mentions("userInfo")
+    {
+        findings.add(
+            "G20",
+            Advice,
+            name,
+            "it fails closed on what the program itself may write: while we are away, we keep ourselves from it",
+            "exclude our user by a matchCondition on request.userInfo.username, or our objects by a label",
+        );
+    }
     if hook.is_mutating() {
         mutator(hook, findings);
     }
@@ -51,6 +61,18 @@ pub(super) fn hook(hook: &Hook<'_>, findings: &mut Findings) {
 /// What several webhooks of a configuration do together.
 pub(super) fn together(hooks: &[Hook<'_>], findings: &mut Findings) {
     for (index, hook) in hooks.iter().enumerate() {
+        if let Some(other) = hooks[index + 1..].iter().find(|other| is_twin(hook, other)) {
+            findings.add(
+                "G3",
+                Advice,
+                hook.name,
+                format!(
+                    "each request that it is called for calls {} too",
+                    other.name
+                ),
+                "judge both in one call, unless they are to fail apart",
+            );
+        }
         if hook.reinvocation.flatten() == Some("IfNeeded") {
             continue;
         }
@@ -242,6 +264,20 @@ fn share_a_resource(one: &Hook<'_>, other: &Hook<'_>) -> bool {
             resources.any(|resource| other.matches(group, resource))
         })
     })
+}
+
+/// Whether two validators are called for the same requests, and fail alike. Mutators are stages.
+fn is_twin(one: &Hook<'_>, other: &Hook<'_>) -> bool {
+    let narrowed = |hook: &Hook<'_>| {
+        !hook.conditions.is_empty()
+            || hook.object_selector.is_some()
+            || hook.namespace_selector.is_some()
+    };
+    !one.is_mutating()
+        && one.fails_closed() == other.fails_closed()
+        && !narrowed(one)
+        && !narrowed(other)
+        && one.rules == other.rules
 }
 
 /// What the API server must let through before a webhook's own pods run.

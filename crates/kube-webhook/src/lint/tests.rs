@@ -433,3 +433,80 @@ fn g22_an_order_that_is_relied_on() {
         "never sees what second.hooks",
     );
 }
+
+#[test]
+fn g3_several_calls_for_the_same_requests() {
+    let second = with("/name", json!("second.hooks.example.com"));
+    let findings = of_validating(&[fine(), second.clone()]);
+    says(&findings, "G3", "calls second.hooks.example.com too");
+    // To fail apart is a reason.
+    let mut closed = second;
+    closed["failurePolicy"] = "Fail".into();
+    let findings = of_validating(&[fine(), closed]);
+    assert!(
+        !findings.iter().any(|one| one.contains(" G3 ")),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn g6_one_replica_on_one_node() {
+    let label = json!({"app": "guard"});
+    let mut one = json!({
+        "metadata": {"name": "guard"},
+        "spec": {
+            "selector": {"matchLabels": label},
+            "template": {"metadata": {"labels": label}, "spec": {"containers": []}},
+        },
+    });
+    let findings = |deployment: &Value, budgets: &Value| {
+        let installed = serde_json::from_value(deployment.clone()).unwrap();
+        let budgets: Vec<_> = serde_json::from_value(budgets.clone()).unwrap();
+        let findings = super::deployment(&installed, &budgets);
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let found = findings(&one, &json!([]));
+    says(&found, "G6", "1 replica");
+    says(&found, "G6", "one node may hold all");
+    says(&found, "G6", "a drain may take all");
+    one["spec"]["replicas"] = 2.into();
+    one["spec"]["template"]["spec"]["topologySpreadConstraints"] = json!([{
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+    }]);
+    let budget = json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": label}}});
+    assert_eq!(findings(&one, &json!([budget])), [""; 0]);
+}
+
+#[test]
+fn g20_what_we_write_ourselves() {
+    let mut closed = with("/failurePolicy", json!("Fail"));
+    says(
+        &of_validating(&[closed.clone()]),
+        "G20",
+        "keep ourselves from it",
+    );
+    closed["matchConditions"] = json!([{
+        "name": "others", "expression": "request.userInfo.username != 'us'",
+    }]);
+    let findings = of_validating(&[closed]);
+    assert!(
+        !findings.iter().any(|one| one.contains(" G20 ")),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn g28_rights_on_every_configuration() {
+    let rules = |names: &[&str]| {
+        let rule = json!({
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["validatingwebhookconfigurations"],
+            "verbs": ["get", "patch"],
+            "resourceNames": names,
+        });
+        let findings = role("guard", &[serde_json::from_value(rule).unwrap()]);
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    says(&rules(&[]), "G28", "every webhook configuration");
+    assert_eq!(rules(&["guard"]), [""; 0]);
+}

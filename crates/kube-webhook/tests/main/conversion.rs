@@ -1,5 +1,7 @@
 //! The example's conversions, and converters that misbehave, through the router.
 
+use std::sync::{Arc, Barrier};
+
 use axum::Router;
 use http::StatusCode;
 use kube_webhook::{
@@ -228,6 +230,67 @@ async fn a_list_of_a_thousand_objects_is_converted_off_the_reactor() {
     let objects = vec![object("v1", &json!({"name": "A a"})); 1_000];
     assert!(review("v2", &objects).to_string().len() > 256 * 1024);
     assert_eq!(convert(&router, "v2", &objects).await.len(), 1_000);
+}
+
+/// Keeps its thread until it may go on.
+struct Slow(Arc<Barrier>);
+
+impl Converter for Slow {
+    type From = V2TestEntity;
+    type Storage = V3TestEntity;
+
+    fn convert(&self, from: V2TestEntity) -> Result<V3TestEntity, ConversionError> {
+        if from.spec.firstname == "wait" {
+            self.0.wait();
+            self.0.wait();
+        }
+        Ok(V3TestEntity::new("one", Default::default()))
+    }
+
+    fn revert(&self, _: V3TestEntity) -> Result<V2TestEntity, ConversionError> {
+        Err(ConversionError::new("not here"))
+    }
+}
+
+#[tokio::test]
+async fn large_conversions_wait_for_a_thread_until_their_deadline() {
+    let barrier = Arc::new(Barrier::new(2));
+    let converters = Arc::clone(&barrier);
+    let router = Webhooks::new("slow")
+        .conversion_threads(1)
+        .add_webhook(Conversion::new(Of(move || {
+            Converters::new().add(Slow(Arc::clone(&converters)))
+        })))
+        .build()
+        .unwrap()
+        .router();
+    let large = |first: &str| {
+        let filler = "x".repeat(300 * 1024);
+        let object = object("v2", &json!({"firstname": first, "lastname": filler}));
+        review("v3", &[object]).to_string()
+    };
+    let first = tokio::spawn({
+        let (router, body) = (router.clone(), large("wait"));
+        async move { post(&router, "/convert", body).await }
+    });
+    // The only thread is taken.
+    let entered = Arc::clone(&barrier);
+    tokio::task::spawn_blocking(move || entered.wait())
+        .await
+        .unwrap();
+    let (status, answer) = post(&router, "/convert?timeout=1s", large("go")).await;
+    assert_eq!(status, StatusCode::GATEWAY_TIMEOUT, "{answer}");
+    // What is small needs none.
+    let small = object("v2", &json!({"firstname": "go", "lastname": "b"}));
+    let (status, _) = post(&router, "/convert", review("v3", &[small]).to_string()).await;
+    assert_eq!(status, StatusCode::OK);
+    tokio::task::spawn_blocking(move || barrier.wait())
+        .await
+        .unwrap();
+    let (status, _) = first.await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+    let (status, _) = post(&router, "/convert", large("go")).await;
+    assert_eq!(status, StatusCode::OK);
 }
 
 struct Panics;
