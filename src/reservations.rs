@@ -7,6 +7,7 @@
 pub mod calendar;
 pub mod controller;
 pub mod decide;
+pub mod deployment;
 pub mod election;
 pub mod host;
 pub mod lookup;

@@ -4,6 +4,8 @@
 //! host that was just cleared must not look as if it had never been imaged). Called by the
 //! wiring; the only module that knows both the API server and `decide`.
 
+mod trouble;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
@@ -23,6 +25,7 @@ use metal3::BareMetalHost;
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
+use self::trouble::Troubles;
 use super::{
     calendar::{
         self,
@@ -52,6 +55,7 @@ pub struct Context {
     writer: HostWriter,
     policy: Policy,
     clock: Clock,
+    troubles: Arc<Troubles>,
 }
 
 impl Context {
@@ -76,6 +80,7 @@ impl Context {
             host_resource,
             policy,
             clock,
+            troubles: Arc::default(),
         }
     }
 }
@@ -104,12 +109,13 @@ pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
         .graceful_shutdown_on(shutdown.shared())
         .run(
             |reservation, context| async move { reconcile(&reservation, &context).await },
-            |reservation, error, _| {
+            |reservation, error, context| {
                 warn!(
                     reservation = reservation.name_any(),
                     "a pass failed and will be tried again: {error}"
                 );
-                Requeue::requeue(RETRY)
+                let uid = reservation.uid().unwrap_or_default();
+                Requeue::requeue(context.troubles.note(&uid, error))
             },
             context,
         )
@@ -179,19 +185,28 @@ async fn reconcile(cached: &Reservation, context: &Context) -> Result<Requeue, A
     };
     let host = find(&reservation, context).await?;
     let calendar = find_calendar(&reservation, &host, context).await?;
-    let decision = decide(
+    let mut decision = decide(
         &reservation,
         &calendar.bookings,
         &host,
         &context.policy,
         context.clock.now(),
     );
+    let uid = reservation.uid().unwrap_or_default();
+    if decision.action.writes_host()
+        && let Some(text) = context.troubles.refusal(&uid)
+    {
+        decision.tell_refusal(&reservation, &text, context.clock.now());
+    }
     let acted = match store_status(reservation, &decision, context).await {
         Ok(stored) => act(&decision.action, &stored, &host, &calendar, context).await,
         Err(error) => Err(error),
     };
     match acted {
-        Ok(()) => Ok(requeue(&decision, context)),
+        Ok(()) => {
+            context.troubles.clear(&uid);
+            Ok(requeue(&decision, context))
+        }
         // Somebody was faster: look again, at what they left.
         Err(error) if was_overtaken(&error) => Ok(Requeue::requeue(OVERTAKEN)),
         Err(error) => Err(error),
@@ -348,12 +363,12 @@ async fn act(
             store.write(name, read, owner, status).await
         }
         (Action::Claim, Lookup::Found(host)) => writer.claim(host, reservation).await,
-        (Action::Clear, Lookup::Found(host)) => writer.clear(host).await,
+        (Action::Clear, Lookup::Found(host)) => writer.clear(host, reservation).await,
         (Action::Free { image }, Lookup::Found(host)) => {
             writer.free(host, reservation, image.as_deref()).await
         }
-        (Action::Provision(image), Lookup::Found(host)) => {
-            writer.provision(host, reservation, image).await
+        (Action::Provision(deployment), Lookup::Found(host)) => {
+            writer.provision(host, reservation, deployment).await
         }
         (Action::Claim | Action::Clear | Action::Free { .. } | Action::Provision(_), _) => Ok(()),
     }
@@ -393,9 +408,6 @@ fn was_overtaken(error: &ApiError) -> bool {
 }
 
 const CONCURRENCY: u16 = 8;
-
-/// After a failed pass.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// After a write that came too late.
 const OVERTAKEN: Duration = Duration::from_millis(200);

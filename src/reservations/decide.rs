@@ -18,7 +18,7 @@ use kube::ResourceExt;
 use metal3::BareMetalHost;
 
 use self::{booking::Slot, conditions::Conditions, timing::Wanted};
-use super::lookup::Lookup;
+use super::{deployment::Deployment, lookup::Lookup};
 use crate::api::{
     self,
     calendar::HostCalendarStatus,
@@ -67,8 +67,8 @@ pub enum Action {
         /// The image that a free host of this site carries.
         image: Option<String>,
     },
-    /// Write the user data, then put image and power on the host.
-    Provision(Image),
+    /// Write the user data, then put this and power on the host.
+    Provision(Deployment),
     /// Nothing: what is wanted is the case, or must be waited for.
     Wait,
     /// Write this over the calendar that was decided on, if it is still that one.
@@ -78,6 +78,38 @@ pub enum Action {
         /// What it is to say.
         status: Box<HostCalendarStatus>,
     },
+}
+
+impl Action {
+    /// Whether somebody else may have a say in it: the operator's own webhook, or a policy.
+    pub fn writes_host(&self) -> bool {
+        matches!(
+            self,
+            Self::Claim | Self::Clear | Self::Free { .. } | Self::Provision(_)
+        )
+    }
+}
+
+impl Decision {
+    /// Tells the user what was said to this action when it was last tried.
+    pub fn tell_refusal(&mut self, reservation: &Reservation, text: &str, now: Timestamp) {
+        let conditions = Conditions::new(reservation.metadata.generation, now);
+        let message = format!("writing the host was refused, and is tried again: {text}");
+        let type_ = match self.action {
+            Action::Claim => conditions::HOST_CLAIMED,
+            Action::Provision(_) => conditions::PROVISIONED,
+            _ => conditions::RELEASED,
+        };
+        for type_ in [type_, conditions::READY] {
+            conditions.set(
+                &mut self.status,
+                type_,
+                false,
+                HOST_REFUSED,
+                message.as_str(),
+            );
+        }
+    }
 }
 
 /// Decides. `calendar` is that of [`super::calendar::host_of`]; an empty one where there is none.
@@ -210,6 +242,8 @@ fn holder(reservation: &Reservation, host: &BareMetalHost) -> Holder {
         Holder::OtherReservation(name)
     }
 }
+
+const HOST_REFUSED: &str = "HostRefused";
 
 #[cfg(test)]
 mod tests;

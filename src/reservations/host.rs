@@ -4,30 +4,39 @@
 //! claim it is: a lease is no fence, and a cache lags, so a write that was overtaken fails
 //! and is decided anew. Called by the controller.
 
+mod secrets;
+
 use std::{future::Future, time::Duration};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{Patch, PatchParams},
 };
 use metal3::BareMetalHost;
 use serde_json::{Value, json};
 use tracing::warn;
 
-use super::user_data;
-use crate::api::v1::{Image, Reservation};
+use self::secrets::Secrets;
+use super::{
+    deployment::{self, Deployment},
+    user_data,
+};
+use crate::api::v1::Reservation;
 
 /// Writes hosts and the Secrets that go with them.
 #[derive(Clone, Debug)]
 pub struct HostWriter {
     hosts: Api<BareMetalHost>,
-    secrets: Api<Secret>,
+    secrets: Secrets,
 }
 
 /// Why a write did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
+    /// The Secret that the user data would go to is somebody else's.
+    #[error("Secret {0} is not this reservation's: delete or rename it")]
+    ForeignSecret(String),
     /// The API server said no, or couldn't be reached.
     #[error(transparent)]
     Kube(#[from] kube::Error),
@@ -39,7 +48,10 @@ pub enum ApiError {
 impl HostWriter {
     /// A writer for the hosts and Secrets of one namespace.
     pub fn new(hosts: Api<BareMetalHost>, secrets: Api<Secret>) -> Self {
-        Self { hosts, secrets }
+        Self {
+            hosts,
+            secrets: Secrets::new(secrets),
+        }
     }
 
     /// Makes the claim of a host ours, if nobody has touched the host since.
@@ -63,29 +75,57 @@ impl HostWriter {
         &self,
         host: &BareMetalHost,
         reservation: &Reservation,
-        image: &Image,
+        deployment: &Deployment,
     ) -> Result<(), ApiError> {
-        let secret = user_data::secret(reservation);
-        let apply = PatchParams::apply(FIELD_MANAGER).force();
-        let name = user_data::secret_name(reservation);
-        within_deadline(self.secrets.patch(&name, &apply, &Patch::Apply(&secret))).await?;
-        let spec = json!({
-            // Nulls, since a merge would keep the fields of an image that was there before.
-            "image": {
-                "url": image.url,
-                "checksum": image.checksum,
-                "checksumType": image.checksum_type,
-                "format": image.format,
-            },
-            "userData": {"name": name},
+        if user_data::is_made(reservation) {
+            self.secrets.put(reservation).await?;
+        }
+        let mut spec = json!({
+            "userData": {"name": user_data::given_name(reservation)},
             "online": true,
         });
+        // Nulls, since a merge would keep the fields of what was there before.
+        match deployment {
+            Deployment::Image(image) => {
+                spec["customDeploy"] = Value::Null;
+                spec["image"] = json!({
+                    "url": image.url,
+                    "checksum": image.checksum,
+                    "checksumType": image.checksum_type,
+                    "format": image.format,
+                });
+            }
+            Deployment::Method(method) => {
+                spec["image"] = Value::Null;
+                spec["customDeploy"] = json!({"method": method.method});
+            }
+        }
+        // The admin's own network data says how this very machine is cabled: it stays.
+        if let Some(asked) = &reservation.spec.provisioning {
+            if let (Some(ours), None) = (&asked.network_data_secret_ref, &host.spec.network_data) {
+                spec["networkData"] = json!({"name": ours.name});
+            }
+            if let (Some(ours), None) = (&asked.meta_data_secret_ref, &host.spec.meta_data) {
+                spec["metaData"] = json!({"name": ours.name});
+            }
+        }
         self.merge(host, &spec).await
     }
 
-    /// Takes image, user data and power off a host. Network data stays: it is the admin's.
-    pub async fn clear(&self, host: &BareMetalHost) -> Result<(), ApiError> {
+    /// Takes image, user data and power off a host. Network data and metadata that the
+    /// reservation didn't bring stay: they are the admin's.
+    pub async fn clear(
+        &self,
+        host: &BareMetalHost,
+        reservation: &Reservation,
+    ) -> Result<(), ApiError> {
         let mut spec = json!({"image": null, "customDeploy": null, "userData": null});
+        if deployment::has_our_network_data(host, reservation) {
+            spec["networkData"] = Value::Null;
+        }
+        if deployment::has_our_meta_data(host, reservation) {
+            spec["metaData"] = Value::Null;
+        }
         // The operator's own webhook refuses online=false where power-off is disabled.
         if host.spec.disable_power_off != Some(true) {
             spec["online"] = Value::Bool(false);
@@ -101,13 +141,7 @@ impl HostWriter {
         reservation: &Reservation,
         image: Option<&str>,
     ) -> Result<(), ApiError> {
-        let secret = user_data::secret_name(reservation);
-        let params = DeleteParams::default();
-        let deleted = self.secrets.delete(&secret, &params);
-        match within_deadline(deleted).await {
-            Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 404 => {}
-            other => drop(other?),
-        }
+        self.secrets.remove(reservation).await?;
         let freed = self.drop_claim(host, reservation, image).await;
         match (freed, image) {
             (Err(ApiError::Kube(kube::Error::Api(status))), Some(url)) if is_refusal(&status) => {
@@ -162,7 +196,7 @@ impl HostWriter {
 }
 
 /// The API server, or a webhook that it asked, says that such an object can't be.
-fn is_refusal(status: &kube::core::Status) -> bool {
+pub(super) fn is_refusal(status: &kube::core::Status) -> bool {
     matches!(status.code, 400 | 403 | 422)
 }
 
@@ -201,7 +235,8 @@ mod tests {
             tower::service_fn(move |request: Request<Body>| {
                 let log = log.clone();
                 async move {
-                    let is_patch = request.method() == Method::PATCH;
+                    let is_patch = request.method() == Method::PATCH
+                        && request.uri().path().contains("baremetalhosts");
                     let body = request.into_body().collect().await?.to_bytes();
                     let body = String::from_utf8_lossy(&body).into_owned();
                     let (code, answer) = match is_patch && body.contains("/spec/image") {

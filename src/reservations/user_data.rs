@@ -17,6 +17,25 @@ pub fn secret_name(reservation: &Reservation) -> String {
     format!("{}-userdata", reservation.name_any())
 }
 
+/// The Secret that the host is given: one that the reservation names, else the one made for
+/// it.
+pub fn given_name(reservation: &Reservation) -> String {
+    let access = reservation.spec.access.as_ref();
+    let named = access.and_then(|access| access.user_data_secret_ref.as_ref());
+    named.map_or_else(|| secret_name(reservation), |named| named.name.clone())
+}
+
+/// Whether the Secret is made for the reservation.
+pub fn is_made(reservation: &Reservation) -> bool {
+    let access = reservation.spec.access.as_ref();
+    access.is_none_or(|access| access.user_data_secret_ref.is_none())
+}
+
+/// Whether anybody can log in; of user data that somebody else wrote we must think so.
+pub fn lets_somebody_in(reservation: &Reservation) -> bool {
+    !is_made(reservation) || !accepted_keys(reservation).is_empty()
+}
+
 /// The Secret of a reservation. Owned by it, so that a lost one is collected.
 pub fn secret(reservation: &Reservation) -> Secret {
     let document = document(reservation);

@@ -1,6 +1,9 @@
 //! From an event to a host and back, step by step, by the running program.
 
-use harbormaster::api::v1::{DesiredState, Phase, Reservation};
+use harbormaster::api::{
+    calendar::HostCalendar,
+    v1::{DesiredState, Phase, Reservation},
+};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api,
@@ -230,6 +233,48 @@ async fn a_booking_of_a_host_that_is_not_there_says_so_and_is_served_when_it_com
     reservation_until(stage, "portal-206", "to wait", waits).await;
     create_host(stage, "late-host").await;
     reservation_until(stage, "portal-206", "to be active", is(Phase::Active)).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_somebody_elses_is_neither_overwritten_nor_deleted() {
+    let stage = shared();
+    new_host(stage, "deputy").await;
+    let secrets: Api<Secret> = namespaced(stage);
+    let foreign = Secret {
+        metadata: named("portal-208-userdata"),
+        string_data: Some([("userData".to_owned(), "mine".to_owned())].into()),
+        ..Secret::default()
+    };
+    let foreign = secrets
+        .create(&PostParams::default(), &foreign)
+        .await
+        .unwrap();
+    post_signed(stage, &flat("EVENT_START", "208", "deputy")).await;
+    let refused =
+        |reservation: &Reservation| reason(reservation, "Provisioned") == Some("HostRefused");
+    reservation_until(stage, "portal-208", "to be refused", refused).await;
+    post_signed(stage, &flat("EVENT_END", "208", "deputy")).await;
+    reservation_until(stage, "portal-208", "to be released", is(Phase::Released)).await;
+    let left = secrets.get("portal-208-userdata").await.unwrap();
+    assert_eq!(left.metadata.uid, foreign.metadata.uid);
+    assert_eq!(left.data, foreign.data);
+}
+
+#[tokio::test]
+async fn a_calendar_tells_who_has_the_host_and_empties_when_they_are_gone() {
+    let stage = shared();
+    new_host(stage, "calendar").await;
+    post_signed(stage, &flat("EVENT_START", "209", "calendar")).await;
+    reservation_until(stage, "portal-209", "to be active", is(Phase::Active)).await;
+    let calendars: Api<HostCalendar> = namespaced(stage);
+    let status = calendars.get("calendar").await.unwrap().status.unwrap();
+    assert_eq!(status.current.as_deref(), Some("portal-209"));
+    assert_eq!(status.bookings.len(), 1);
+    post_signed(stage, &flat("EVENT_END", "209", "calendar")).await;
+    reservation_until(stage, "portal-209", "to be released", is(Phase::Released)).await;
+    let status = calendars.get("calendar").await.unwrap().status.unwrap();
+    assert_eq!(status.bookings, []);
+    assert_eq!(status.free_from.as_deref(), Some("now"));
 }
 
 async fn patch_host(stage: &xtask::stage::Stage, name: &str, patch: &serde_json::Value) {

@@ -145,6 +145,9 @@ pub struct AppliedImage {
     #[serde(default)]
     #[schemars(!default)]
     pub url: String,
+    /// The operator's way of deploying, where that was asked for instead of an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_deploy: Option<String>,
 }
 
 /// A host's history as it stood at two moments. BareMetalHost has no

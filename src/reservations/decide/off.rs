@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::v1::{Baseline, DesiredState, Phase},
-    reservations::lookup::Lookup,
+    reservations::{deployment, lookup::Lookup},
 };
 
 impl Pass<'_> {
@@ -29,6 +29,8 @@ impl Pass<'_> {
         };
         match self.holder(host) {
             Holder::Us => self.release(host),
+            // Nobody would wipe it otherwise.
+            Holder::Nobody if self.has_lost_claim(host) => self.reclaim(),
             Holder::Nobody if self.clears_unheld(host) => {
                 self.pin(host);
                 Action::Claim
@@ -81,10 +83,7 @@ impl Pass<'_> {
             );
             return Action::Wait;
         };
-        let touched = host.wanted_image_url().is_some()
-            || host.spec.custom_deploy.is_some()
-            || host.spec.user_data.is_some();
-        if touched {
+        if deployment::is_marked(host, self.reservation) {
             self.set(
                 RELEASED,
                 false,
@@ -140,10 +139,11 @@ impl Pass<'_> {
         // without a controller to reach it by never got one, and will never be `available`.
         let untouched = self.status.begin_time.is_some()
             || matches!(host.state(), ProvisioningState::Unmanaged);
-        if self.status.applied_image.is_none() && untouched && host.deployed_image_url().is_none() {
+        let deployed = deployment::deployed(host);
+        if self.status.applied_image.is_none() && untouched && deployed.is_none() {
             return true;
         }
-        if !host.is_available() || host.deployed_image_url().is_some() || !is_cleaned(host) {
+        if !host.is_available() || deployed.is_some() || !is_cleaned(host) {
             return false;
         }
         let baseline = self.status.baseline.clone().unwrap_or_default();

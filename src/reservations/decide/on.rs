@@ -11,8 +11,12 @@ use super::{
     timing,
 };
 use crate::{
-    api::v1::{AppliedImage, Baseline, HeldHost, Image, Phase},
-    reservations::{lookup::Lookup, user_data},
+    api::v1::{AppliedImage, Baseline, HeldHost, Phase},
+    reservations::{
+        deployment::{self, Deployment},
+        lookup::Lookup,
+        user_data,
+    },
 };
 
 impl Pass<'_> {
@@ -53,6 +57,11 @@ impl Pass<'_> {
             && self.holder(host) == Holder::Us
         {
             return self.held(host);
+        }
+        if let Lookup::Found(host) = host
+            && self.has_lost_claim(host)
+        {
+            return self.reclaim();
         }
         let host = match self.accept(host) {
             Ok(host) => host,
@@ -124,6 +133,24 @@ impl Pass<'_> {
         }
     }
 
+    /// Whether somebody took our claim off a host that still is as we made it.
+    pub(super) fn has_lost_claim(&self, host: &BareMetalHost) -> bool {
+        let user_data = host.spec.user_data.as_ref();
+        let ours = user_data::given_name(self.reservation);
+        self.status.claim_time.is_some()
+            && self.holder(host) == Holder::Nobody
+            && self.status.applied_image.is_some()
+            && deployment::wanted(host) == self.status.applied_image
+            && user_data.and_then(|there| there.name.as_ref()) == Some(&ours)
+    }
+
+    /// Only the claim is put back: what is on the disk is its user's.
+    pub(super) fn reclaim(&mut self) -> Action {
+        let message = "the claim was taken off by others; it is put back";
+        self.set(HOST_CLAIMED, false, "ClaimLost", message);
+        Action::Claim
+    }
+
     fn claim(&mut self, host: &BareMetalHost) -> Action {
         if host.is_paused() {
             return self.busy(
@@ -177,17 +204,17 @@ impl Pass<'_> {
         if let Err(action @ Action::WriteCalendar { .. }) = self.book(host) {
             return action;
         }
-        let image = self.image();
+        let deployment = Deployment::of(self.reservation, &self.policy.image);
         // What we put there counts, and not what would be put there today: the site's image
         // may be another by now.
         let applied = self.status.applied_image.clone();
-        let ours = applied.map_or_else(|| image.url.clone(), |applied| applied.url);
-        match host.wanted_image_url() {
-            Some(url) if Some(url) == self.free_image_left() => {
+        let ours = applied.unwrap_or_else(|| deployment.applied());
+        match deployment::wanted(host) {
+            Some(there) if Some(there.url.as_str()) == self.free_image_left() => {
                 self.not_provisioned("WaitingForHost", "the free host's image is taken off");
                 Action::Clear
             }
-            Some(url) if url != ours => {
+            Some(there) if there != ours => {
                 // Somebody broke glass. Putting our image back would wipe what they did.
                 let message = "the host's image was changed by others; it is left alone";
                 self.not_ready("ImageChanged", message);
@@ -195,12 +222,12 @@ impl Pass<'_> {
                 Action::Wait
             }
             Some(_) => self.watch(host, &ours),
-            None => self.provision(host, image),
+            None => self.provision(host, deployment),
         }
     }
 
     /// The host has no image yet: give it ours as soon as it can take one.
-    fn provision(&mut self, host: &BareMetalHost, image: Image) -> Action {
+    fn provision(&mut self, host: &BareMetalHost, deployment: Deployment) -> Action {
         if self.status.active_time.is_some() {
             // It was ours and ready, and somebody took the image off: the disk is being
             // wiped. Imaging it again would hide that from its user.
@@ -215,20 +242,21 @@ impl Pass<'_> {
             );
             return Action::Wait;
         }
-        if !host.is_available() || host.deployed_image_url().is_some() {
+        if !host.is_available() || deployment::deployed(host).is_some() {
             let message = format!("the host is {}; waiting until it is available", state(host));
             self.not_provisioned("WaitingForHost", message);
             return Action::Wait;
         }
-        self.status.applied_image = Some(AppliedImage {
-            url: image.url.clone(),
-        });
+        if self.status.applied_image.is_none() {
+            self.status.attempts = Some(self.status.attempts.unwrap_or_default() + 1);
+        }
+        self.status.applied_image = Some(deployment.applied());
         self.not_provisioned("Provisioning", "the image is being put on the host");
-        Action::Provision(image)
+        Action::Provision(deployment)
     }
 
     /// The host has our image: is it on the disk, and did *our* asking put it there?
-    fn watch(&mut self, host: &BareMetalHost, image_url: &str) -> Action {
+    fn watch(&mut self, host: &BareMetalHost, ours: &AppliedImage) -> Action {
         // History stamps are whole seconds, so two provisionings may bear the same one; an
         // operator that says which generation it has seen (0.13 on) settles it.
         let baseline = self.status.baseline.as_ref();
@@ -236,13 +264,13 @@ impl Pass<'_> {
             && provision_end(host) != baseline.and_then(|baseline| baseline.provision_end.clone());
         let fresh = another || has_seen_spec(host);
         let done = *host.state() == ProvisioningState::Provisioned
-            && host.deployed_image_url() == Some(image_url)
+            && deployment::deployed(host).as_ref() == Some(ours)
             && fresh;
         if done && !host.has_error() {
             self.status.phase = Some(Phase::Active);
             self.status.active_time.get_or_insert(Time(self.now));
             self.set(PROVISIONED, true, "Provisioned", "the image is on the host");
-            if user_data::accepted_keys(self.reservation).is_empty() {
+            if !user_data::lets_somebody_in(self.reservation) {
                 self.not_ready(
                     "NoAuthorizedKey",
                     "the host is up, but nobody's key is on it",
@@ -268,15 +296,6 @@ impl Pass<'_> {
     fn free_image_left(&self) -> Option<&str> {
         let free_image = self.policy.deprovision_image.as_deref()?;
         self.status.applied_image.is_none().then_some(free_image)
-    }
-
-    fn image(&self) -> Image {
-        self.reservation
-            .spec
-            .provisioning
-            .as_ref()
-            .and_then(|provisioning| provisioning.image.clone())
-            .unwrap_or_else(|| self.policy.image.clone())
     }
 
     fn busy(&mut self, reason: &str, message: impl Into<String>) -> Action {

@@ -27,7 +27,7 @@ fn a_booking_claims_then_images_then_is_ready() {
     let mut world = World::booked();
     let actions = world.settle();
     assert!(
-        matches!(&actions[..], [Action::Claim, Action::Provision(image)] if image.url == IMAGE)
+        matches!(&actions[..], [Action::Claim, Action::Provision(Deployment::Image(image))] if image.url == IMAGE)
     );
     assert_eq!(world.phase(), Some(Phase::Provisioning));
     world.operator_provisions("2026-01-01T10:01:00Z");

@@ -191,3 +191,42 @@ fn a_host_whose_cleaning_was_switched_off_meanwhile_is_not_handed_on() {
     world.host["spec"]["automatedCleaningMode"] = json!("metadata");
     assert_eq!(world.settle(), [Action::Free { image: None }]);
 }
+
+#[test]
+fn a_custom_deploy_is_put_there_in_place_of_an_image_and_wiped_like_one() {
+    let mut world = World::booked();
+    let asked = json!({"customDeploy": {"method": "install_coreos"}});
+    world.reservation.spec.provisioning = Some(serde_json::from_value(asked).unwrap());
+    let actions = world.settle();
+    assert!(
+        matches!(&actions[..], [Action::Claim, Action::Provision(Deployment::Method(deploy))]
+            if deploy.method == "install_coreos")
+    );
+    world.operator_provisions("2026-01-01T10:01:00Z");
+    world.settle();
+    assert_eq!(world.phase(), Some(Phase::Active));
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Clear]);
+    world.operator_cleans("2026-01-01T11:00:00Z");
+    assert_eq!(world.settle(), [Action::Free { image: None }]);
+}
+
+#[test]
+fn a_claim_that_others_took_off_an_active_host_is_put_back_and_nothing_is_imaged_again() {
+    let mut world = World::active();
+    let claim = world.host["spec"]["consumerRef"].take();
+    let before = world.host.clone();
+    assert_eq!(world.settle(), [Action::Claim]);
+    assert_eq!(world.host["spec"]["consumerRef"], claim);
+    assert_eq!(world.host["spec"]["image"], before["spec"]["image"]);
+    assert_eq!(world.phase(), Some(Phase::Active));
+    // Not where its disk was taken, too.
+    let mut world = World::active();
+    world.host["spec"]["consumerRef"] = Value::Null;
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Claim, Action::Clear]);
+    let mut world = World::active();
+    world.host["spec"]["consumerRef"] = Value::Null;
+    world.host["spec"]["image"] = json!({"url": "http://rescue"});
+    assert_eq!(world.settle(), []);
+}

@@ -92,13 +92,18 @@ impl World {
                     "uid": "uid-101",
                 });
             }
-            Action::Provision(image) => {
-                spec["image"] = json!({"url": image.url});
+            Action::Provision(deployment) => {
+                match deployment {
+                    Deployment::Image(image) => spec["image"] = json!({"url": image.url}),
+                    Deployment::Method(deploy) => {
+                        spec["customDeploy"] = json!({"method": deploy.method});
+                    }
+                }
                 spec["userData"] = json!({"name": "portal-101-userdata"});
                 spec["online"] = json!(true);
             }
             Action::Clear => {
-                for field in ["image", "userData"] {
+                for field in ["image", "customDeploy", "userData"] {
                     spec.as_object_mut().unwrap().remove(field);
                 }
                 spec["online"] = json!(false);
@@ -141,8 +146,11 @@ impl World {
 
     /// What the operator does about an image.
     pub(super) fn operator_provisions(&mut self, at: &str) {
-        self.host["status"]["provisioning"] =
-            json!({"state": "provisioned", "ID": "1", "image": self.host["spec"]["image"]});
+        self.host["status"]["provisioning"] = json!({
+            "state": "provisioned", "ID": "1",
+            "image": self.host["spec"]["image"],
+            "customDeploy": self.host["spec"]["customDeploy"],
+        });
         self.host["status"]["operationHistory"]["provision"] = json!({"start": at, "end": at});
         self.host["status"]["poweredOn"] = json!(true);
     }
