@@ -6,7 +6,7 @@
 
 mod certificate;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
@@ -106,7 +106,11 @@ impl Metrics {
             operation,
             outcome: outcome.as_str(),
         };
-        self.families.reviews.get_or_create(&review).inc();
+        let siblings = ReviewOutcome::ALL.into_iter().map(|outcome| ReviewLabels {
+            outcome: outcome.as_str(),
+            ..review.clone()
+        });
+        count(&self.families.reviews, &review, siblings);
         let timed = TimeLabels { webhook, operation };
         let seconds = self.families.review_seconds.get_or_create(&timed);
         seconds.observe(elapsed.as_secs_f64());
@@ -124,7 +128,13 @@ impl Metrics {
             to: Text(Arc::clone(to)),
             outcome: outcome.as_str(),
         };
-        self.families.conversions.get_or_create(&labels).inc();
+        let siblings = ConversionOutcome::ALL
+            .into_iter()
+            .map(|outcome| ConversionLabels {
+                outcome: outcome.as_str(),
+                ..labels.clone()
+            });
+        count(&self.families.conversions, &labels, siblings);
         if outcome == ConversionOutcome::Converted {
             self.families.converted_objects.inc_by(objects as u64);
         }
@@ -134,7 +144,12 @@ impl Metrics {
         let labels = HandshakeLabels {
             outcome: outcome.as_str(),
         };
-        self.families.handshakes.get_or_create(&labels).inc();
+        let siblings = HandshakeOutcome::ALL
+            .into_iter()
+            .map(|outcome| HandshakeLabels {
+                outcome: outcome.as_str(),
+            });
+        count(&self.families.handshakes, &labels, siblings);
     }
 
     /// One more connection, until the guard is dropped.
@@ -171,6 +186,15 @@ pub(crate) enum ReviewOutcome {
 }
 
 impl ReviewOutcome {
+    const ALL: [Self; 6] = [
+        Self::Allowed,
+        Self::Denied,
+        Self::Patched,
+        Self::Faulted,
+        Self::Shed,
+        Self::Timeout,
+    ];
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -195,6 +219,14 @@ pub(crate) enum ConversionOutcome {
 }
 
 impl ConversionOutcome {
+    const ALL: [Self; 5] = [
+        Self::Converted,
+        Self::Failed,
+        Self::Faulted,
+        Self::Shed,
+        Self::Timeout,
+    ];
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Converted => "converted",
@@ -217,6 +249,8 @@ pub(crate) enum HandshakeOutcome {
 }
 
 impl HandshakeOutcome {
+    const ALL: [Self; 4] = [Self::Completed, Self::Failed, Self::Timeout, Self::Refused];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -268,6 +302,22 @@ impl Default for Families {
             certificates: Certificates::default(),
         }
     }
+}
+
+/// Counts one, and zero of its siblings when it is the first of them: what begins with 1 has not
+/// increased, as Prometheus sees it, so that an alert on the first fault would never come.
+fn count<S>(family: &Family<S, Counter>, labels: &S, siblings: impl IntoIterator<Item = S>)
+where
+    S: Clone + Eq + Hash,
+{
+    // The guard must be gone before a sibling is made.
+    let is_known = family.get(labels).is_some();
+    if !is_known {
+        for sibling in siblings {
+            drop(family.get_or_create(&sibling));
+        }
+    }
+    family.get_or_create(labels).inc();
 }
 
 fn histogram() -> Histogram {

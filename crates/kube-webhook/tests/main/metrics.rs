@@ -109,6 +109,27 @@ async fn each_review_is_counted_by_hook_operation_and_outcome() {
     assert_eq!(value_of(&text, "kube_webhook_in_flight"), 0.0);
 }
 
+/// Prometheus sees no increase in a series that begins with 1.
+#[tokio::test]
+async fn a_fault_is_counted_from_zero_on() {
+    let mut registry = Registry::default();
+    let router = Webhooks::new("counted")
+        .domain("counted.example.com")
+        .metrics(Metrics::register(&mut registry))
+        .add_webhook(Validation::new(ByName))
+        .build()
+        .unwrap()
+        .router();
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "allowed"}});
+    let review = review("CREATE", ["", "v1", "ConfigMap"], &object, &Value::Null);
+    post(&router, "/validate/configmap", review.to_string()).await;
+    let text = text(&registry);
+    for outcome in ["denied", "patched", "faulted", "shed", "timeout"] {
+        let zero = format!("operation=\"CREATE\",outcome={outcome:?}}} 0\n");
+        assert!(text.contains(&zero), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn conversions_are_counted_by_known_versions_only() {
     let mut registry = Registry::default();
