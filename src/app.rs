@@ -14,12 +14,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use futures::{FutureExt, future::BoxFuture};
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::{authentication::v1::SelfSubjectReview, core::v1::Namespace};
 use kube::{Api, Client, api::PostParams, config::KubeConfigOptions};
 use kube_webhook::{Metrics, Server, TlsIdentity};
 use prometheus_client::registry::Registry;
 use tokio::{sync::watch, task::JoinSet};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     admin::Admin,
@@ -29,13 +29,14 @@ use crate::{
         intake::{Door, routes},
         record::Recorder,
         secrets::SecretsDir,
+        spool::{Spool, Writer},
     },
     reservations::{
         controller,
         election::{Election, LEASE},
         host::within_deadline,
     },
-    webhooks::{self, host_guard::HostGuard},
+    webhooks::{self, OwnUser, host_guard::HostGuard},
 };
 
 /// The program, bound to its ports and ready to run.
@@ -49,6 +50,11 @@ pub struct App {
     events: Option<Server>,
     controller: controller::Context,
     election: Election,
+    namespaces: Api<Namespace>,
+    self_reviews: Api<SelfSubjectReview>,
+    own_user: OwnUser,
+    recorder: Recorder,
+    spool: Option<(Spool, Writer)>,
 }
 
 /// The addresses that are listened on.
@@ -63,15 +69,10 @@ pub struct Addresses {
 }
 
 impl App {
-    /// Connects to the API server, and binds the ports.
+    /// Binds the ports. Asks the API server nothing: events are taken while it is away.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let client = client(config.kubeconfig.as_ref()).await?;
-        let own_user = own_user(&client).await?;
-        info!(
-            user = own_user,
-            namespace = config.namespace,
-            "connected to the API server"
-        );
+        let own_user = OwnUser::default();
         if config.has_placeholder_image() {
             warn!("PROVISION_IMAGE is not set: the placeholder will be refused by the operator");
         }
@@ -89,14 +90,20 @@ impl App {
 
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let guard = HostGuard::new(own_user, config.operator_users);
+        let guard = HostGuard::new(own_user.clone(), config.operator_users);
         let registered = webhooks::register(&config.hosts, guard, metrics.clone())?;
         let clock = Clock::system();
         let reservations = Api::namespaced(client.clone(), &config.namespace);
+        let mut recorder = Recorder::new(reservations, config.event_provider);
+        let spool = spool(config.spool_dir, config.spool_limit).await;
+        if let Some((spool, _)) = &spool {
+            registry.register_collector(Box::new(spool.clone()));
+            recorder = recorder.spooling(spool.clone());
+        }
         let door = Door {
             secrets,
             filters: config.filters,
-            recorder: Recorder::new(reservations, config.event_provider),
+            recorder: recorder.clone(),
             clock: clock.clone(),
         };
         let router = routes(door.clone())
@@ -123,7 +130,7 @@ impl App {
         let leases = Api::namespaced(client.clone(), own_namespace);
         let election = Election::new(leases, LEASE, identity_of_replica());
         let controller = controller::Context::new(
-            client,
+            client.clone(),
             &config.namespace,
             config.hosts,
             config.policy,
@@ -138,6 +145,11 @@ impl App {
             events,
             controller,
             election,
+            namespaces: Api::all(client.clone()),
+            self_reviews: Api::all(client),
+            own_user,
+            recorder,
+            spool,
         })
     }
 
@@ -188,9 +200,23 @@ impl App {
                 Ok(())
             });
         }
+        let (namespaces, recorder, stopped) = (self.namespaces, self.recorder, stop.wait());
+        tasks.spawn(async move {
+            recorder.drain(|| cluster_uid(&namespaces), stopped).await;
+            Ok(())
+        });
+        let (self_reviews, own_user) = (self.self_reviews, self.own_user);
         let (election, controller) = (self.election, self.controller);
         let work = move |end| controller::run(controller.clone(), end);
-        tasks.spawn(election.run(stop.wait(), work).map(Ok));
+        let (stopped, ending) = (stop.wait(), stop.wait());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = introduce(&self_reviews, &own_user) => {}
+                () = stopped => return Ok(()),
+            }
+            election.run(ending, work).await;
+            Ok(())
+        });
 
         tokio::select! {
             () = shutdown => info!("shutting down"),
@@ -205,6 +231,10 @@ impl App {
             ended??;
         }
         admin.end().await?;
+        if let Some((spool, writer)) = self.spool {
+            spool.close().await;
+            tokio::task::spawn_blocking(|| writer.join()).await?;
+        }
         info!("done");
         Ok(())
     }
@@ -277,9 +307,57 @@ fn identity_of_replica() -> String {
     format!("{host}_{}_{started}", std::process::id())
 }
 
+/// A replica without a spool still takes events, as long as the API server does.
+async fn spool(folder: PathBuf, limit: u64) -> Option<(Spool, Writer)> {
+    let place = folder.clone();
+    let opened = tokio::task::spawn_blocking(move || Spool::open(&folder, limit)).await;
+    match opened {
+        Ok(Ok((spool, writer))) => {
+            let waiting = spool.counts().waiting;
+            info!(waiting, folder = %place.display(), "the spool is open");
+            Some((spool, writer))
+        }
+        Ok(Err(error)) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            error!(
+                cause,
+                "no spool, so that events are refused while the API server is away; SPOOL_DIR \
+                 must be a folder that can be written: {error}"
+            );
+            None
+        }
+        Err(error) => {
+            error!("no spool: {error}");
+            None
+        }
+    }
+}
+
+/// Which cluster this is: its `kube-system` namespace is made once, and its UID stays.
+async fn cluster_uid(namespaces: &Api<Namespace>) -> Result<String, kube::Error> {
+    let namespace = namespaces.get("kube-system").await?;
+    Ok(namespace.metadata.uid.unwrap_or_default())
+}
+
+/// Asks the API server who we are until it answers.
+async fn introduce(reviews: &Api<SelfSubjectReview>, own_user: &OwnUser) {
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        match ask_own_user(reviews).await {
+            Ok(user) => {
+                info!(user, "connected to the API server");
+                own_user.learn(user);
+                return;
+            }
+            Err(error) => warn!("no hosts are looked after yet: {error:#}"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
 /// Who we are, as the API server sees it: what the guard lets through.
-async fn own_user(client: &Client) -> anyhow::Result<String> {
-    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
+async fn ask_own_user(reviews: &Api<SelfSubjectReview>) -> anyhow::Result<String> {
     let params = PostParams::default();
     let question = SelfSubjectReview::default();
     let answer = within_deadline(reviews.create(&params, &question))
@@ -316,6 +394,10 @@ async fn identity(mode: TlsMode) -> anyhow::Result<TlsIdentity> {
 
 /// Where the kubelet puts it.
 const ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytesize::ByteSize;
 use clap::Args;
 use kube::discovery::ApiResource;
 
@@ -111,6 +112,20 @@ pub struct ServeArgs {
     #[arg(long, env = "END_GRACE", default_value = "10m", value_parser = span::parse)]
     end_grace: Duration,
 
+    /// Where accepted events wait while the API server is away; a folder for each replica
+    /// [default: /var/lib/harbormaster in a cluster, else the platform's state directory]
+    #[arg(long, env = "SPOOL_DIR", value_name = "FOLDER")]
+    spool_dir: Option<PathBuf>,
+
+    /// How much may wait there
+    #[arg(
+        long,
+        env = "SPOOL_LIMIT",
+        value_name = "SIZE",
+        default_value = "256MiB"
+    )]
+    spool_limit: ByteSize,
+
     /// How long to go on serving after SIGTERM, while endpoints still name this replica
     #[arg(long, env = "DRAIN_DELAY", default_value = "10s", value_parser = span::parse)]
     drain_delay: Duration,
@@ -198,6 +213,10 @@ pub struct Config {
     pub kubeconfig: Option<PathBuf>,
     /// How long to go on serving after SIGTERM.
     pub drain_delay: Duration,
+    /// Where accepted events wait while the API server is away.
+    pub spool_dir: PathBuf,
+    /// How many bytes of them may.
+    pub spool_limit: u64,
     /// Users whose writes to hosts are the operator's own.
     pub operator_users: BTreeSet<String>,
 }
@@ -259,6 +278,8 @@ impl ServeArgs {
             tls,
             pod_namespace: self.pod_namespace.filter(|name| !name.is_empty()),
             kubeconfig: self.kubeconfig,
+            spool_dir: self.spool_dir.unwrap_or_else(|| state_folder(in_cluster)),
+            spool_limit: self.spool_limit.as_u64(),
             drain_delay: self.drain_delay,
             operator_users: self.hosts.operator_users(),
         })
@@ -352,6 +373,15 @@ fn check_image(
         checksum,
         format: None,
     })
+}
+
+/// Where a program's state is kept: the image's volume, or what the platform says.
+fn state_folder(in_cluster: bool) -> PathBuf {
+    let platform = || dirs::state_dir().or_else(dirs::data_local_dir);
+    match (in_cluster, platform()) {
+        (false, Some(folder)) => folder.join("harbormaster"),
+        (true, _) | (false, None) => PathBuf::from("/var/lib/harbormaster"),
+    }
 }
 
 fn words(list: Vec<String>) -> BTreeSet<String> {

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         core::v1::{Namespace, ServiceAccount},
-        rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject},
+        rbac::v1::{
+            ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
+        },
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -146,17 +148,8 @@ impl Installation {
         };
         let binding = RoleBinding {
             metadata: self.named(&self.hosts_namespace),
-            role_ref: RoleRef {
-                api_group: "rbac.authorization.k8s.io".to_owned(),
-                kind: "Role".to_owned(),
-                name: NAME.to_owned(),
-            },
-            subjects: Some(vec![Subject {
-                kind: "ServiceAccount".to_owned(),
-                name: NAME.to_owned(),
-                namespace: Some(self.namespace.clone()),
-                ..Subject::default()
-            }]),
+            role_ref: role_ref("Role"),
+            subjects: Some(vec![self.subject()]),
         };
         let mut own_role = Role {
             metadata: self.named(&self.namespace),
@@ -177,14 +170,49 @@ impl Installation {
         own_role.metadata.name = Some(OWN_ROLE.to_owned());
         own_binding.metadata.name = Some(OWN_ROLE.to_owned());
         own_binding.role_ref.name = OWN_ROLE.to_owned();
+        let (cluster_role, cluster_binding) = self.cluster_rights();
         let documents = [
             yaml(&account)?,
             yaml(&role)?,
             yaml(&binding)?,
             yaml(&own_role)?,
             yaml(&own_binding)?,
+            yaml(&cluster_role)?,
+            yaml(&cluster_binding)?,
         ];
         Ok(manifest("rbac.yaml", &documents))
+    }
+
+    /// Beyond any namespace: which cluster this is, so that a spool is never emptied into
+    /// another.
+    fn cluster_rights(&self) -> (ClusterRole, ClusterRoleBinding) {
+        let metadata = ObjectMeta {
+            namespace: None,
+            ..self.named("")
+        };
+        let role = ClusterRole {
+            metadata: metadata.clone(),
+            rules: Some(vec![PolicyRule {
+                resource_names: Some(vec!["kube-system".to_owned()]),
+                ..rule("", &["namespaces"], &["get"])
+            }]),
+            ..ClusterRole::default()
+        };
+        let binding = ClusterRoleBinding {
+            metadata,
+            role_ref: role_ref("ClusterRole"),
+            subjects: Some(vec![self.subject()]),
+        };
+        (role, binding)
+    }
+
+    fn subject(&self) -> Subject {
+        Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: NAME.to_owned(),
+            namespace: Some(self.namespace.clone()),
+            ..Subject::default()
+        }
     }
 
     fn own_namespace(&self) -> Result<Manifest, ManifestError> {
@@ -231,6 +259,14 @@ struct Kustomization {
 
 fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("app.kubernetes.io/name".to_owned(), NAME.to_owned())])
+}
+
+fn role_ref(kind: &str) -> RoleRef {
+    RoleRef {
+        api_group: "rbac.authorization.k8s.io".to_owned(),
+        kind: kind.to_owned(),
+        name: NAME.to_owned(),
+    }
 }
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {

@@ -7,6 +7,7 @@ pub mod authorizer;
 pub mod break_glass;
 pub mod host_defaults;
 pub mod host_guard;
+mod own_user;
 
 use kube::discovery::ApiResource;
 use kube_webhook::{
@@ -15,6 +16,7 @@ use kube_webhook::{
 };
 use serde_json::Value;
 
+pub use self::own_user::OwnUser;
 use self::{host_defaults::HostDefaults, host_guard::HostGuard};
 use crate::api::{GROUP, convert::ReservationConversion};
 

@@ -80,18 +80,19 @@ fn words(intent: &Intent, recorded: &Recorded) -> (&'static str, String) {
     let (status, message) = match (recorded, intent) {
         (Recorded::Ignored(reason), _) | (_, Intent::Ignore(reason)) => (IGNORED, reason.clone()),
         (Recorded::AlreadyHandled, _) => (SUCCESS, format!("Already handled for {name}")),
-        (Recorded::Taken(_), Intent::Begin { .. }) => {
+        (Recorded::Spooled | Recorded::Taken(_), Intent::Begin { .. }) => {
             (SUCCESS, format!("Provisioning initiated for {name}"))
         }
-        (Recorded::Taken(_), Intent::Schedule { .. }) => {
+        (Recorded::Spooled | Recorded::Taken(_), Intent::Schedule { .. }) => {
             (SUCCESS, format!("Reservation recorded for {name}"))
         }
-        (Recorded::Taken(_), Intent::Delete { .. } | Intent::End { .. }) => {
+        (Recorded::Spooled | Recorded::Taken(_), Intent::Delete { .. } | Intent::End { .. }) => {
             (SUCCESS, format!("Deprovisioning initiated for {name}"))
         }
     };
     match recorded {
         Recorded::Taken(reservation) => info!(reservation, "event taken: {message}"),
+        Recorded::Spooled => info!("event spooled: {message}"),
         Recorded::AlreadyHandled | Recorded::Ignored(_) => info!("event {status}: {message}"),
     }
     (status, message)

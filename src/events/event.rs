@@ -9,6 +9,7 @@ mod flat;
 mod wrapped;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::fields::Fields;
@@ -56,7 +57,8 @@ pub enum Event {
 }
 
 /// A booking, as one event of it tells.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Booking {
     /// The portal's id of the booking. The minimal shape has none.
     pub event_id: Option<String>,

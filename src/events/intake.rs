@@ -116,7 +116,11 @@ async fn deliver(door: &Door, headers: &HeaderMap, body: Bytes) -> Result<Respon
     match message {
         Message::One(event) => {
             let intent = intent(*event, &door.filters, now);
-            let recorded = door.recorder.record(&intent).await.map_err(not_stored)?;
+            let recorded = door
+                .recorder
+                .record(&intent, now)
+                .await
+                .map_err(not_stored)?;
             Ok(reply(StatusCode::OK, &Answer::to_one(&intent, &recorded)))
         }
         Message::Batch(items) => {
@@ -128,7 +132,7 @@ async fn deliver(door: &Door, headers: &HeaderMap, body: Bytes) -> Result<Respon
                     Err(refusal) => Intent::Ignore(refusal.to_string()),
                 })
                 .collect();
-            let recorded = door.recorder.record_all(&intents).await;
+            let recorded = door.recorder.record_all(&intents, now).await;
             let recorded = recorded.map_err(not_stored)?;
             let answers = items.into_iter().zip(intents.iter().zip(&recorded));
             let answers = answers
@@ -145,6 +149,12 @@ fn not_stored(error: NotRecorded) -> Response {
         cause = error.source().map(tracing::field::display),
         "an event could be stored nowhere: {error}"
     );
+    if error.is_final() {
+        return detail(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "the API server refuses the reservation; Harbormaster's log says why",
+        );
+    }
     let mut refusal = detail(
         StatusCode::SERVICE_UNAVAILABLE,
         "the event could not be stored; send it again",

@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::event::{Booking, Event};
 
 /// What an event asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Intent {
     /// Image the host for its user, from `start` on.
     Begin {
@@ -45,7 +46,7 @@ pub enum Intent {
 }
 
 /// A booking's window, to the second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookedWindow {
     /// The booked start, or the time of receipt where the event has none.
     pub start: Timestamp,

@@ -1,21 +1,36 @@
-//! The end of the event door: makes an intent durable as a Reservation object.
+//! The end of the event door: makes an intent durable as a Reservation object, or, while
+//! the API server doesn't take it, in this replica's spool.
 //!
-//! An answer means that it is stored in etcd. Any replica may take any event: the object's
-//! name is the idempotency key, and every change carries the version that it was planned
-//! on, so two replicas at once end in one object.
+//! An answer means that it is stored. Any replica may take any event: the object's name is
+//! the idempotency key, and every change carries the version that it was planned on, so two
+//! replicas at once end in one object. A write whose answer never came may have been done:
+//! the event is spooled, and finds its own object when it is recorded again.
 
-use std::{collections::BTreeMap, time::Duration};
+mod drain;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
 use kube::{
     Api, ResourceExt,
     api::{ListParams, PostParams},
 };
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::{
     identity::BaseName,
     intent::Intent,
     plan::{Plan, plan},
+    spool::{NotSpooled, Spool, Waiting},
 };
 use crate::api::{EVENT_ID_LABEL, v1::Reservation};
 
@@ -25,6 +40,9 @@ pub struct Recorder {
     reservations: Api<Reservation>,
     provider: String,
     deadline: Duration,
+    spool: Option<Spool>,
+    /// The last call found no API server, and so will the next.
+    is_away: Arc<AtomicBool>,
 }
 
 /// What an event became.
@@ -34,22 +52,39 @@ pub enum Recorded {
     AlreadyHandled,
     /// It asks for nothing: the reason.
     Ignored(String),
+    /// It waits in the spool.
+    Spooled,
     /// It is stored: the object's name.
     Taken(String),
 }
 
 /// It could be stored nowhere; the sender must be told.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotRecorded {
-    /// The API server answered, but not in time or not with a yes.
+    /// The API server answered, but not with a yes.
     #[error("the API server did not store the reservation")]
     Api(#[from] kube::Error),
     /// Others kept changing the object.
     #[error("the reservation kept changing while it was being written")]
     Contended,
+    /// The API server doesn't take it, and neither does the spool.
+    #[error("the API server can't be reached, nor the spool be used")]
+    Spool(#[from] NotSpooled),
     /// The API server did not answer in time.
     #[error("the API server did not answer within {} ms", .0.as_millis())]
     Timeout(Duration),
+}
+
+/// What a failure tells of the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hope {
+    /// The API server is away: nothing else will be taken, either.
+    Away,
+    /// It will never be taken as it is.
+    Never,
+    /// This one isn't taken now: a right or a namespace is missing.
+    Stuck,
 }
 
 impl Recorder {
@@ -58,61 +93,178 @@ impl Recorder {
         Self {
             reservations,
             provider,
-            deadline: DEADLINE,
+            deadline: ALONE_DEADLINE,
+            spool: None,
+            is_away: Arc::default(),
         }
     }
 
-    /// Takes another time than [`DEADLINE`] over an event.
+    /// Takes another time over an event.
     #[must_use]
     pub fn within(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Stores an intent, before the deadline.
-    pub async fn record(&self, intent: &Intent) -> Result<Recorded, NotRecorded> {
-        tokio::time::timeout(self.deadline, self.settle(intent))
-            .await
-            .map_err(|_| NotRecorded::Timeout(self.deadline))?
+    /// Lets events wait in `spool` when the API server takes longer than half a second.
+    #[must_use]
+    pub fn spooling(mut self, spool: Spool) -> Self {
+        self.spool = Some(spool);
+        self.within(DEADLINE)
+    }
+
+    /// Stores an intent, received at `now`, before the deadline.
+    ///
+    /// # Errors
+    ///
+    /// If it is stored nowhere.
+    pub async fn record(&self, intent: &Intent, now: Timestamp) -> Result<Recorded, NotRecorded> {
+        if self.must_queue(intent) {
+            return self.spool(&[intent], now).await;
+        }
+        let settled = tokio::time::timeout(self.deadline, self.settle(intent, Delivery::First));
+        match settled.await {
+            Ok(Ok(recorded)) => Ok(recorded),
+            Ok(Err(error)) => self.resort(intent, now, error).await,
+            Err(_) => {
+                let error = NotRecorded::Timeout(self.deadline);
+                self.resort(intent, now, error).await
+            }
+        }
     }
 
     /// Stores the intents of one delivery, several at a time but those of one booking in
-    /// their order. The first that can't be stored fails the delivery, which may then be
-    /// sent again: what was stored is found.
-    pub async fn record_all(&self, intents: &[Intent]) -> Result<Vec<Recorded>, NotRecorded> {
+    /// their order. If one can be stored nowhere, the delivery fails, and may then be sent
+    /// again: what was stored is found.
+    ///
+    /// # Errors
+    ///
+    /// If one is stored nowhere.
+    pub async fn record_all(
+        &self,
+        intents: &[Intent],
+        now: Timestamp,
+    ) -> Result<Vec<Recorded>, NotRecorded> {
         let mut bookings: BTreeMap<BaseName, Vec<usize>> = BTreeMap::new();
-        let mut outcomes = vec![Recorded::AlreadyHandled; intents.len()];
+        let mut outcomes = vec![None; intents.len()];
         for (index, intent) in intents.iter().enumerate() {
-            match intent {
-                Intent::Ignore(reason) => outcomes[index] = Recorded::Ignored(reason.clone()),
-                _ => {
-                    if let Some(booking) = intent.booking() {
-                        let base = BaseName::of(&self.provider, booking);
-                        bookings.entry(base).or_default().push(index);
-                    }
+            match intent.booking() {
+                None => outcomes[index] = Some(self.settle(intent, Delivery::First).await?),
+                // Behind those that wait already.
+                Some(_) if self.must_queue(intent) => {}
+                Some(booking) => {
+                    let base = BaseName::of(&self.provider, booking);
+                    bookings.entry(base).or_default().push(index);
                 }
             }
         }
-        let deadline = batch_deadline(self.deadline, intents.len());
-        let recorded = stream::iter(bookings.into_values().map(|indices| async move {
+        let limit = self.batch_deadline(intents.len());
+        let deadline = Instant::now() + limit;
+        let mut failure = None;
+        let mut recorded = stream::iter(bookings.into_values().map(|indices| async move {
             let mut recorded = Vec::with_capacity(indices.len());
             for index in indices {
-                recorded.push((index, self.settle(&intents[index]).await?));
+                match self.settle(&intents[index], Delivery::First).await {
+                    Ok(outcome) => recorded.push((index, outcome)),
+                    Err(error) => return (recorded, Some(error)),
+                }
             }
-            Ok::<_, NotRecorded>(recorded)
+            (recorded, None)
         }))
-        .buffer_unordered(AT_ONCE)
-        .try_collect::<Vec<_>>();
-        let recorded = tokio::time::timeout(deadline, recorded)
-            .await
-            .map_err(|_| NotRecorded::Timeout(deadline))??;
-        for (index, outcome) in recorded.into_iter().flatten() {
-            outcomes[index] = outcome;
+        .buffer_unordered(AT_ONCE);
+        loop {
+            let Ok(next) = tokio::time::timeout_at(deadline, recorded.next()).await else {
+                failure = Some(NotRecorded::Timeout(limit));
+                break;
+            };
+            let Some((stored, error)) = next else { break };
+            for (index, outcome) in stored {
+                outcomes[index] = Some(outcome);
+            }
+            failure = error.or(failure);
         }
-        Ok(outcomes)
+        drop(recorded);
+        let left: Vec<_> = (0..intents.len())
+            .filter(|&index| outcomes[index].is_none())
+            .collect();
+        if !left.is_empty() {
+            if let Some(error) = failure {
+                self.expect_failure(error)?;
+            }
+            let left: Vec<_> = left.into_iter().map(|index| &intents[index]).collect();
+            self.spool(&left, now).await?;
+        }
+        let outcomes = outcomes.into_iter();
+        Ok(outcomes
+            .map(|outcome| outcome.unwrap_or(Recorded::Spooled))
+            .collect())
     }
 
-    async fn settle(&self, intent: &Intent) -> Result<Recorded, NotRecorded> {
+    /// Whether events wait that this one must not overtake, or in vain would try to.
+    fn must_queue(&self, intent: &Intent) -> bool {
+        let (Some(spool), Some(booking)) = (&self.spool, intent.booking()) else {
+            return false;
+        };
+        self.is_away.load(Ordering::Relaxed) || spool.holds(&booking.resource_name)
+    }
+
+    /// The API server didn't take it.
+    async fn resort(
+        &self,
+        intent: &Intent,
+        now: Timestamp,
+        error: NotRecorded,
+    ) -> Result<Recorded, NotRecorded> {
+        if let (Some(spool), Hope::Never) = (&self.spool, error.hope()) {
+            let waiting = Waiting {
+                received: now,
+                intent: intent.clone(),
+            };
+            spool.keep_aside(waiting, reason(&error)).await?;
+            // Kept for people to look at, but nothing will come of it: no success.
+            return Err(error);
+        }
+        self.expect_failure(error)?;
+        self.spool(&[intent], now).await
+    }
+
+    /// Takes note of a failure that the spool makes up for; without one, gives it back.
+    fn expect_failure(&self, error: NotRecorded) -> Result<(), NotRecorded> {
+        if self.spool.is_none() {
+            return Err(error);
+        }
+        let is_away = error.hope() == Hope::Away;
+        if !is_away || !self.is_away.swap(true, Ordering::Relaxed) {
+            warn!(
+                "the API server didn't take an event, which is spooled: {}",
+                reason(&error)
+            );
+        }
+        Ok(())
+    }
+
+    async fn spool(&self, intents: &[&Intent], now: Timestamp) -> Result<Recorded, NotRecorded> {
+        let spool = self.spool.as_ref().ok_or(NotSpooled::Closed)?;
+        let waiting = intents.iter().map(|&intent| Waiting {
+            received: now,
+            intent: intent.clone(),
+        });
+        spool.append(waiting.collect()).await?;
+        Ok(Recorded::Spooled)
+    }
+
+    /// Whoever sends a large batch waits a little longer where there is no spool, and not in
+    /// vain.
+    fn batch_deadline(&self, items: usize) -> Duration {
+        if self.spool.is_some() {
+            return self.deadline;
+        }
+        let items = u32::try_from(items).unwrap_or(u32::MAX);
+        self.deadline
+            .saturating_add(ITEM_TIME.saturating_mul(items))
+    }
+
+    async fn settle(&self, intent: &Intent, delivery: Delivery) -> Result<Recorded, NotRecorded> {
         let booking = match (intent, intent.booking()) {
             (Intent::Ignore(reason), _) => return Ok(Recorded::Ignored(reason.clone())),
             (_, None) => return Ok(Recorded::AlreadyHandled),
@@ -122,6 +274,9 @@ impl Recorder {
         let mut taken = None;
         for _ in 0..ATTEMPTS {
             let chain = self.chain(&base).await?;
+            if delivery == Delivery::Again && is_of_this_delivery(intent, &chain) {
+                return Ok(Recorded::AlreadyHandled);
+            }
             let (written, is_last, is_news) = match plan(&self.provider, intent, &chain) {
                 Plan::Done => return Ok(outcome(taken)),
                 Plan::Ignore(reason) => return Ok(Recorded::Ignored(reason)),
@@ -192,9 +347,56 @@ fn says_more(object: &Reservation, chain: &[Reservation]) -> bool {
     present.is_none_or(|present| present.spec != object.spec)
 }
 
-/// Whoever sends a large batch waits a little longer, and not in vain.
-fn batch_deadline(one: Duration, items: usize) -> Duration {
-    one.saturating_add(ITEM_TIME.saturating_mul(u32::try_from(items).unwrap_or(u32::MAX)))
+impl NotRecorded {
+    /// Whether the same event will fail in the same way, however often it is sent.
+    pub fn is_final(&self) -> bool {
+        self.hope() == Hope::Never
+    }
+
+    fn hope(&self) -> Hope {
+        match self {
+            Self::Api(kube::Error::Api(status)) => match status.code {
+                400 | 413 | 422 => Hope::Never,
+                429 => Hope::Away,
+                code if code < 500 => Hope::Stuck,
+                _ => Hope::Away,
+            },
+            Self::Contended => Hope::Stuck,
+            Self::Api(_) | Self::Spool(_) | Self::Timeout(_) => Hope::Away,
+        }
+    }
+}
+
+/// How often this event has been tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    /// It has just come.
+    First,
+    /// It was spooled: an earlier attempt may have been done, unheard.
+    Again,
+}
+
+/// The minimal shape has no identity but its time of receipt, which is its window's start:
+/// an object that begins then was made for this very event, even if it is over by now.
+fn is_of_this_delivery(intent: &Intent, chain: &[Reservation]) -> bool {
+    let Intent::Begin { booking, window } = intent else {
+        return false;
+    };
+    booking.event_id.is_none()
+        && !booking.has_start()
+        && chain.iter().any(|object| {
+            let start = object.spec.window.start.as_ref();
+            start.is_some_and(|start| start.0 == window.start)
+        })
+}
+
+/// The error with its cause, for logs and for people who look into the spool. The API
+/// server's own words may echo a value: it stays with the operator.
+fn reason(error: &NotRecorded) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 /// Somebody else wrote, made or removed the object in between: look again.
@@ -202,8 +404,11 @@ fn was_overtaken(status: &kube::core::Status) -> bool {
     matches!(status.code, 404 | 409)
 }
 
+/// What the API server is given where there is a spool behind it.
+pub const DEADLINE: Duration = Duration::from_millis(500);
+
 /// The sender waits for us in its scheduler's thread: what it hears, it hears within a second.
-pub const DEADLINE: Duration = Duration::from_millis(900);
+const ALONE_DEADLINE: Duration = Duration::from_millis(900);
 
 /// Enough for the three steps of a booking that moves to another host, and some conflicts.
 const ATTEMPTS: usize = 8;

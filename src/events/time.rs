@@ -4,10 +4,11 @@
 //! 1970. A time without an offset is not guessed to be local: it means nothing.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A time as it came, and what it means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventTime {
     /// As it came: a part of the event's identity even where it means nothing.
     pub text: String,

@@ -6,10 +6,11 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, ConfigMapEnvSource, Container, ContainerPort, EnvFromSource, EnvVar,
-            EnvVarSource, HTTPGetAction, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-            ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource,
-            SecurityContext, Service, ServicePort, ServiceSpec, Volume, VolumeMount,
+            Capabilities, ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource,
+            EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction, PodSecurityContext, PodSpec,
+            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretKeySelector,
+            SecretVolumeSource, SecurityContext, Service, ServicePort, ServiceSpec, Volume,
+            VolumeMount,
         },
     },
     apimachinery::pkg::{
@@ -82,6 +83,8 @@ impl Installation {
                 run_as_non_root: Some(true),
                 run_as_user: Some(65532),
                 run_as_group: Some(65532),
+                // The spool's volume is root's otherwise.
+                fs_group: Some(65532),
                 seccomp_profile: Some(SeccompProfile {
                     type_: "RuntimeDefault".to_owned(),
                     ..SeccompProfile::default()
@@ -89,14 +92,25 @@ impl Installation {
                 ..PodSecurityContext::default()
             }),
             containers: vec![self.container()],
-            volumes: Some(vec![Volume {
-                name: "tls".to_owned(),
-                secret: Some(SecretVolumeSource {
-                    secret_name: Some("harbormaster-tls".to_owned()),
-                    ..SecretVolumeSource::default()
-                }),
-                ..Volume::default()
-            }]),
+            volumes: Some(vec![
+                Volume {
+                    name: "tls".to_owned(),
+                    secret: Some(SecretVolumeSource {
+                        secret_name: Some("harbormaster-tls".to_owned()),
+                        ..SecretVolumeSource::default()
+                    }),
+                    ..Volume::default()
+                },
+                // Survives restarts of the container, not the pod.
+                Volume {
+                    name: "spool".to_owned(),
+                    empty_dir: Some(EmptyDirVolumeSource {
+                        size_limit: Some(Quantity("512Mi".to_owned())),
+                        ..EmptyDirVolumeSource::default()
+                    }),
+                    ..Volume::default()
+                },
+            ]),
             ..PodSpec::default()
         }
     }
@@ -152,12 +166,19 @@ impl Installation {
                 }),
                 ..SecurityContext::default()
             }),
-            volume_mounts: Some(vec![VolumeMount {
-                name: "tls".to_owned(),
-                mount_path: "/etc/harbormaster/tls".to_owned(),
-                read_only: Some(true),
-                ..VolumeMount::default()
-            }]),
+            volume_mounts: Some(vec![
+                VolumeMount {
+                    name: "tls".to_owned(),
+                    mount_path: "/etc/harbormaster/tls".to_owned(),
+                    read_only: Some(true),
+                    ..VolumeMount::default()
+                },
+                VolumeMount {
+                    name: "spool".to_owned(),
+                    mount_path: "/var/lib/harbormaster".to_owned(),
+                    ..VolumeMount::default()
+                },
+            ]),
             ..Container::default()
         }
     }

@@ -17,34 +17,34 @@ use kube_webhook::{
 use metal3::{BareMetalHost, BareMetalHostSpec, ConsumerRef, names};
 use serde::Deserialize;
 
+use super::OwnUser;
 use crate::api::GROUP;
 
 /// The guard of held hosts.
 #[derive(Clone, Debug)]
 pub struct HostGuard {
-    own_user: String,
+    own_user: OwnUser,
     operator_users: BTreeSet<String>,
 }
 
 impl HostGuard {
     /// A guard that lets `own_user` and the operator's users through.
-    pub fn new(own_user: String, operator_users: BTreeSet<String>) -> Self {
+    pub fn new(own_user: impl Into<OwnUser>, operator_users: BTreeSet<String>) -> Self {
         Self {
-            own_user,
+            own_user: own_user.into(),
             operator_users,
         }
     }
 
     /// Everybody whom the guard lets through: the API server need not even ask about them.
     pub fn exempt_users(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.own_user)
-            .chain(&self.operator_users)
-            .map(String::as_str)
+        let operator_users = self.operator_users.iter().map(String::as_str);
+        self.own_user.name().into_iter().chain(operator_users)
     }
 
     fn is_exempt(&self, cx: &AdmissionContext<'_>) -> bool {
         let username = cx.user().username();
-        username == self.own_user || self.operator_users.contains(username)
+        self.own_user.name() == Some(username) || self.operator_users.contains(username)
     }
 }
 

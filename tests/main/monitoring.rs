@@ -127,7 +127,6 @@ const COMING: &[&str] = &[
     "harbormaster_host_writes",
     "harbormaster_phase_seconds",
     "harbormaster_reservations",
-    "harbormaster_spooled_events",
     "harbormaster_unsigned_mode",
 ];
 

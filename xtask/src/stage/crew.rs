@@ -127,6 +127,8 @@ impl Crew<'_> {
             .arg(self.folder.join("tls.crt"))
             .arg("--tls-key-file")
             .arg(self.folder.join("tls.key"))
+            .arg("--spool-dir")
+            .arg(self.folder.join("spool"))
             .env("WEBHOOK_SECRET", SECRET);
         let serve = self.control_plane.spawn("harbormaster", &command).await?;
         let listening = until("harbormaster to listen", || {
