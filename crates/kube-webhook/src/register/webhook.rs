@@ -31,273 +31,172 @@ pub(super) enum AnyHook {
     Conversion(ConversionHook),
 }
 
-/// A validating hook and how it is registered.
-#[must_use]
-pub struct Validation<H, K> {
-    hook: H,
-    served: Served,
-    route: Option<String>,
-    entry: Entry,
-    entries: Vec<Entry>,
-    needs: Vec<PolicyRule>,
-    object: PhantomData<fn() -> K>,
-}
-
-impl<H, K> Validation<H, K>
-where
-    H: ValidationWebhook<K>,
-    H::Operations: ValidationCallbacks<H, K>,
-    K: Resource,
-{
-    /// Registers `hook` for the kind that its type says.
-    pub fn new(hook: H) -> Self
-    where
-        K::DynamicType: Default,
-    {
-        Self::with_kind(&K::DynamicType::default(), hook)
-    }
-
-    /// Registers `hook` for a kind known at run time only, such as a `kube::discovery::ApiResource`.
-    pub fn with_kind(kind: &K::DynamicType, hook: H) -> Self {
-        Self::serving(Served::of::<K>(kind), hook)
-    }
-}
-
-impl<H, K> Validation<H, K>
-where
-    H: ValidationWebhook<K>,
-    H::Operations: ValidationCallbacks<H, K>,
-{
-    /// Registers `hook` for the resources of a rule, of whose objects `K` is what it looks at: for
-    /// subresources with objects of their own, such as `pods/exec` and `deployments/scale`, and for a
-    /// narrow view of a kind, which costs less than the whole object.
-    pub fn for_resources(resources: Resources, hook: H) -> Self {
-        Self::serving(Served::resources(resources), hook)
-    }
-
-    /// Registers `hook` for every kind there is, of which `K` is what it looks at: a
-    /// `kube::core::DynamicObject`, or a type with a few fields. Narrow it by selectors and match
-    /// conditions; without a [`domain`](super::Webhooks::domain) it has no name.
-    pub fn any_kind(hook: H) -> Self {
-        Self::serving(Served::any(), hook)
-    }
-}
-
-impl<H, K> Validation<H, K> {
-    fn serving(served: Served, hook: H) -> Self {
-        Self {
-            hook,
-            served,
-            route: None,
-            entry: Entry::unnamed(),
-            entries: Vec::new(),
-            needs: Vec::new(),
-            object: PhantomData,
+/// The two builders, which differ in what they take, and in their words for it.
+macro_rules! admission_webhooks {
+    ($(
+        $(#[$doc:meta])*
+        $webhook:ident: $verb:literal, $trait:ident, $callbacks:ident, $handler:ident, [$($object:tt)*];
+    )+) => {
+        $(
+        $(#[$doc])*
+        #[must_use]
+        pub struct $webhook<H, K> {
+            hook: H,
+            served: Served,
+            route: Option<String>,
+            reinvocation: Reinvocation,
+            entry: Entry,
+            entries: Vec<Entry>,
+            needs: Vec<PolicyRule>,
+            object: PhantomData<fn() -> K>,
         }
-    }
 
-    /// The first label of the webhook's name, instead of `validate`.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.entry.name = Some(name.into());
-        self
-    }
+        impl<H, K> $webhook<H, K>
+        where
+            H: $trait<K>,
+            H::Operations: $callbacks<H, K>,
+            K: Resource,
+        {
+            /// Registers `hook` for the kind that its type says.
+            pub fn new(hook: H) -> Self
+            where
+                K::DynamicType: Default,
+            {
+                Self::with_kind(&K::DynamicType::default(), hook)
+            }
 
-    /// The route, instead of `/validate/KIND`. Its segments are DNS-1123 subdomains.
-    pub fn route(mut self, route: impl Into<String>) -> Self {
-        self.route = Some(route.into());
-        self
-    }
+            /// Registers `hook` for a kind known at run time only, such as a `kube::discovery::ApiResource`.
+            pub fn with_kind(kind: &K::DynamicType, hook: H) -> Self {
+                Self::serving(Served::of::<K>(kind), hook)
+            }
+        }
 
-    /// What the hook asks the API server for while it judges, so that
-    /// [`Registered::rbac`](super::Registered::rbac) grants it: here, to read objects of kind `R`.
-    pub fn reads<R>(mut self) -> Self
-    where
-        R: Resource,
-        R::DynamicType: Default,
-    {
-        self.needs.push(rbac::reading::<R>());
-        self
-    }
+        impl<H, K> $webhook<H, K>
+        where
+            H: $trait<K>,
+            H::Operations: $callbacks<H, K>,
+        {
+            /// Registers `hook` for the resources of a rule, of whose objects `K` is what it looks at: for
+            /// subresources with objects of their own, such as `pods/exec` and `deployments/scale`, and for a
+            /// narrow view of a kind, which costs less than the whole object.
+            pub fn for_resources(resources: Resources, hook: H) -> Self {
+                Self::serving(Served::resources(resources), hook)
+            }
 
-    /// Like [`reads`](Self::reads), for whatever else the hook does with the API server.
-    pub fn needs(mut self, rule: PolicyRule) -> Self {
-        self.needs.push(rule);
-        self
-    }
+            /// Registers `hook` for every kind there is, of which `K` is what it looks at: a
+            /// `kube::core::DynamicObject`, or a type with a few fields. Narrow it by selectors and match
+            /// conditions; without a [`domain`](super::Webhooks::domain) it has no name.
+            pub fn any_kind(hook: H) -> Self {
+                Self::serving(Served::any(), hook)
+            }
+        }
 
-    /// One of several webhooks that call this hook; the settings made here directly are then not
-    /// used, and making any is refused.
-    pub fn entry(mut self, entry: Entry) -> Self {
-        self.entries.push(entry);
-        self
-    }
+        impl<H, K> $webhook<H, K> {
+            fn serving(served: Served, hook: H) -> Self {
+                Self {
+                    hook,
+                    served,
+                    route: None,
+                    reinvocation: Reinvocation::Never,
+                    entry: Entry::unnamed(),
+                    entries: Vec::new(),
+                    needs: Vec::new(),
+                    object: PhantomData,
+                }
+            }
+
+            #[doc = concat!("The first label of the webhook's name, instead of `", $verb, "`.")]
+            pub fn name(mut self, name: impl Into<String>) -> Self {
+                self.entry.name = Some(name.into());
+                self
+            }
+
+            #[doc = concat!("The route, instead of `/", $verb, "/KIND`. Its segments are DNS-1123 subdomains.")]
+            pub fn route(mut self, route: impl Into<String>) -> Self {
+                self.route = Some(route.into());
+                self
+            }
+
+            /// What the hook asks the API server for while it judges, so that
+            /// [`Registered::rbac`](super::Registered::rbac) grants it: here, to read objects of kind `R`.
+            pub fn reads<R>(mut self) -> Self
+            where
+                R: Resource,
+                R::DynamicType: Default,
+            {
+                self.needs.push(rbac::reading::<R>());
+                self
+            }
+
+            /// Like [`reads`](Self::reads), for whatever else the hook does with the API server.
+            pub fn needs(mut self, rule: PolicyRule) -> Self {
+                self.needs.push(rule);
+                self
+            }
+
+            /// One of several webhooks that call this hook; the settings made here directly are then not
+            /// used, and making any is refused.
+            pub fn entry(mut self, entry: Entry) -> Self {
+                self.entries.push(entry);
+                self
+            }
+        }
+
+        impl<H, K> From<$webhook<H, K>> for Webhook
+        where
+            H: $trait<K>,
+            H::Operations: $callbacks<H, K>,
+            K: $($object)* 'static,
+        {
+            fn from(webhook: $webhook<H, K>) -> Self {
+                let $webhook {
+                    hook,
+                    served,
+                    route,
+                    needs,
+                    reinvocation,
+                    entry,
+                    entries,
+                    object: _,
+                } = webhook;
+                Self(AnyHook::$webhook(AdmissionHook {
+                    route: route.unwrap_or_else(|| format!(concat!("/", $verb, "/{}"), served.path())),
+                    served,
+                    operations: H::Operations::OPERATIONS,
+                    settings: Settings { entry, entries },
+                    needs,
+                    reinvocation,
+                    handler: Arc::new($handler::<H, K>::new(hook)),
+                }))
+            }
+        }
+
+        impl<H, K> fmt::Debug for $webhook<H, K> {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter
+                    .debug_struct(stringify!($webhook))
+                    .field("served", &self.served)
+                    .finish_non_exhaustive()
+            }
+        }
+        )+
+    };
 }
 
-impl<H, K> From<Validation<H, K>> for Webhook
-where
-    H: ValidationWebhook<K>,
-    H::Operations: ValidationCallbacks<H, K>,
-    K: 'static,
-{
-    fn from(validation: Validation<H, K>) -> Self {
-        let Validation {
-            hook,
-            served,
-            route,
-            needs,
-            entry,
-            entries,
-            object: _,
-        } = validation;
-        Self(AnyHook::Validation(AdmissionHook {
-            route: route.unwrap_or_else(|| format!("/validate/{}", served.path())),
-            served,
-            operations: H::Operations::OPERATIONS,
-            settings: Settings { entry, entries },
-            needs,
-            reinvocation: Reinvocation::Never,
-            handler: Arc::new(ValidationHandler::<H, K>::new(hook)),
-        }))
-    }
-}
-
-/// A mutating hook and how it is registered.
-#[must_use]
-pub struct Mutation<H, K> {
-    hook: H,
-    served: Served,
-    route: Option<String>,
-    reinvocation: Reinvocation,
-    entry: Entry,
-    entries: Vec<Entry>,
-    needs: Vec<PolicyRule>,
-    object: PhantomData<fn() -> K>,
-}
-
-impl<H, K> Mutation<H, K>
-where
-    H: MutationWebhook<K>,
-    H::Operations: MutationCallbacks<H, K>,
-    K: Resource,
-{
-    /// Registers `hook` for the kind that its type says.
-    pub fn new(hook: H) -> Self
-    where
-        K::DynamicType: Default,
-    {
-        Self::with_kind(&K::DynamicType::default(), hook)
-    }
-
-    /// Registers `hook` for a kind known at run time only, such as a `kube::discovery::ApiResource`.
-    pub fn with_kind(kind: &K::DynamicType, hook: H) -> Self {
-        Self::serving(Served::of::<K>(kind), hook)
-    }
-}
-
-impl<H, K> Mutation<H, K>
-where
-    H: MutationWebhook<K>,
-    H::Operations: MutationCallbacks<H, K>,
-{
-    /// Registers `hook` for the resources of a rule, of whose objects `K` is what it looks at: for
-    /// subresources with objects of their own, such as `pods/exec` and `deployments/scale`, and for a
-    /// narrow view of a kind, which costs less than the whole object.
-    pub fn for_resources(resources: Resources, hook: H) -> Self {
-        Self::serving(Served::resources(resources), hook)
-    }
-
-    /// Registers `hook` for every kind there is, of which `K` is what it looks at: a
-    /// `kube::core::DynamicObject`, or a type with a few fields. Narrow it by selectors and match
-    /// conditions; without a [`domain`](super::Webhooks::domain) it has no name.
-    pub fn any_kind(hook: H) -> Self {
-        Self::serving(Served::any(), hook)
-    }
+admission_webhooks! {
+    /// A validating hook and how it is registered.
+    Validation: "validate", ValidationWebhook, ValidationCallbacks, ValidationHandler, [];
+    /// A mutating hook and how it is registered.
+    Mutation: "mutate", MutationWebhook, MutationCallbacks, MutationHandler,
+        [Serialize + DeserializeOwned + Send +];
 }
 
 impl<H, K> Mutation<H, K> {
-    fn serving(served: Served, hook: H) -> Self {
-        Self {
-            hook,
-            served,
-            route: None,
-            reinvocation: Reinvocation::Never,
-            entry: Entry::unnamed(),
-            entries: Vec::new(),
-            needs: Vec::new(),
-            object: PhantomData,
-        }
-    }
-
-    /// The first label of the webhook's name, instead of `mutate`.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.entry.name = Some(name.into());
-        self
-    }
-
-    /// The route, instead of `/mutate/KIND`. Its segments are DNS-1123 subdomains.
-    pub fn route(mut self, route: impl Into<String>) -> Self {
-        self.route = Some(route.into());
-        self
-    }
-
     /// Whether the hook is called again when a later one changed the object: by default
     /// [`Reinvocation::Never`].
     pub fn reinvocation(mut self, reinvocation: Reinvocation) -> Self {
         self.reinvocation = reinvocation;
         self
-    }
-
-    /// What the hook asks the API server for while it judges, so that
-    /// [`Registered::rbac`](super::Registered::rbac) grants it: here, to read objects of kind `R`.
-    pub fn reads<R>(mut self) -> Self
-    where
-        R: Resource,
-        R::DynamicType: Default,
-    {
-        self.needs.push(rbac::reading::<R>());
-        self
-    }
-
-    /// Like [`reads`](Self::reads), for whatever else the hook does with the API server.
-    pub fn needs(mut self, rule: PolicyRule) -> Self {
-        self.needs.push(rule);
-        self
-    }
-
-    /// One of several webhooks that call this hook; the settings made here directly are then not
-    /// used, and making any is refused.
-    pub fn entry(mut self, entry: Entry) -> Self {
-        self.entries.push(entry);
-        self
-    }
-}
-
-impl<H, K> From<Mutation<H, K>> for Webhook
-where
-    H: MutationWebhook<K>,
-    H::Operations: MutationCallbacks<H, K>,
-    K: Serialize + DeserializeOwned + Send + 'static,
-{
-    fn from(mutation: Mutation<H, K>) -> Self {
-        let Mutation {
-            hook,
-            served,
-            route,
-            needs,
-            reinvocation,
-            entry,
-            entries,
-            object: _,
-        } = mutation;
-        Self(AnyHook::Mutation(AdmissionHook {
-            route: route.unwrap_or_else(|| format!("/mutate/{}", served.path())),
-            served,
-            operations: H::Operations::OPERATIONS,
-            settings: Settings { entry, entries },
-            needs,
-            reinvocation,
-            handler: Arc::new(MutationHandler::<H, K>::new(hook)),
-        }))
     }
 }
 
@@ -361,24 +260,6 @@ impl<W: ConversionWebhook> From<Conversion<W>> for Webhook {
             served,
             star: Arc::new(Star::new(&hook.converters(), annotation_prefix, any_kind)),
         }))
-    }
-}
-
-impl<H, K> fmt::Debug for Validation<H, K> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Validation")
-            .field("served", &self.served)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<H, K> fmt::Debug for Mutation<H, K> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Mutation")
-            .field("served", &self.served)
-            .finish_non_exhaustive()
     }
 }
 
