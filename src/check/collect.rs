@@ -3,8 +3,9 @@
 
 mod dial;
 mod rights;
+mod spool;
 
-use std::{collections::BTreeMap, future::Future};
+use std::{collections::BTreeMap, future::Future, path::PathBuf};
 
 use axum::http;
 use jiff::{Timestamp, fmt::rfc2822};
@@ -43,6 +44,8 @@ pub struct Look {
     pub inside: bool,
     /// Where the listener is to be dialled, instead of at the Service's endpoints.
     pub connect: Option<String>,
+    /// The folder of a spool to look into.
+    pub spool_dir: Option<PathBuf>,
 }
 
 /// Why nothing at all can be said.
@@ -66,6 +69,9 @@ pub async fn collect(client: Client, look: Look) -> Result<Observed, CollectErro
     asker.backends(&mut observed).await;
     observed.missing_rights = asker.missing_rights(&observed.expected).await;
     asker.dial(&mut observed, look.connect).await;
+    if let Some(folder) = look.spool_dir {
+        observed.spool = asker.spool(folder).await;
+    }
     observed.unread = asker.unread;
     Ok(observed)
 }

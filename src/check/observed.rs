@@ -231,6 +231,8 @@ pub struct SpoolContent {
     pub events: u64,
     /// When the oldest of them came.
     pub oldest: Option<Timestamp>,
+    /// Why others will never be recorded.
+    pub set_aside: Vec<String>,
     /// The cluster that they are for, if the spool says so.
     pub cluster: Option<String>,
     /// The cluster that was asked, if it told its name.

@@ -147,6 +147,16 @@ fn examine_spool(spool: &Spool, now: Timestamp, findings: &mut Findings) {
              the cluster of that UID, or set SPOOL_DIR to an empty folder",
         );
     }
+    for reason in &content.set_aside {
+        findings.warning(
+            "event-set-aside",
+            subject.clone(),
+            format!("an event was answered 200 and will never be recorded: {reason}"),
+            "the API server refuses the object that comes of it; nothing is tried again",
+            "harbormaster send-event --help    # or change and save the booking in the portal; then \
+             kubectl get rsv",
+        );
+    }
     let age = content.oldest.map(|oldest| now.duration_since(oldest));
     if content.events > 0 {
         let age = age.map_or_else(String::new, |age| {

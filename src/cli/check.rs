@@ -47,6 +47,10 @@ pub(super) struct Check {
     #[arg(long, value_name = "HOST:PORT")]
     connect: Option<String>,
 
+    /// Also look into the spool in this folder, of a replica that doesn't run
+    #[arg(long, value_name = "FOLDER")]
+    spool_dir: Option<PathBuf>,
+
     /// A kubeconfig that overrules the cluster's own configuration and KUBECONFIG
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -74,6 +78,7 @@ impl Check {
             expected: self.expected()?,
             inside: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
             connect: self.connect,
+            spool_dir: self.spool_dir,
         };
         let findings = runtime()?.block_on(async {
             let client = app::client(self.kubeconfig.as_ref()).await?;

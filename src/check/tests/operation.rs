@@ -286,6 +286,17 @@ pub(super) const ROWS: &[Row] = &[
         "/readyz?verbose",
     ),
     (
+        |world| {
+            let mut content = waiting(0, "uid-1");
+            content.set_aside = vec!["spec.window: Invalid value".to_owned()];
+            world.spool(Ok(content));
+        },
+        "event-set-aside",
+        Severity::Warning,
+        "will never be recorded: spec.window: Invalid value",
+        "harbormaster send-event",
+    ),
+    (
         |world| world.spool(Ok(waiting(0, "uid-2"))),
         "spool-of-another-cluster",
         Severity::Error,
@@ -325,6 +336,7 @@ fn waiting(events: u64, cluster: &str) -> SpoolContent {
     SpoolContent {
         events,
         oldest: Some(now() - SignedDuration::from_hours(1)),
+        set_aside: Vec::new(),
         cluster: Some(cluster.to_owned()),
         this_cluster: Some("uid-1".to_owned()),
     }
