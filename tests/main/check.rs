@@ -8,6 +8,12 @@ mod clinic;
 
 use std::process::Command;
 
+use harbormaster::events::{
+    event::Booking,
+    intent::{BookedWindow, Intent},
+    spool::{Spool, Waiting},
+};
+
 use self::clinic::Clinic;
 use crate::stage::{OWN_CONTROL_PLANE, program};
 
@@ -275,6 +281,8 @@ async fn the_certificate_served_is_looked_at_as_the_api_server_would() {
         report.text()
     );
 
+    the_spool_is_looked_into(&clinic).await;
+
     // From outside, the pods of a Service can't be reached: said, and not taken for a fault.
     let report = clinic.check_endpoints();
     assert_eq!(report.code, 0, "{}", report.text());
@@ -293,6 +301,38 @@ async fn the_certificate_served_is_looked_at_as_the_api_server_would() {
         report.text()
     );
     clinic.close().await;
+}
+
+async fn the_spool_is_looked_into(clinic: &Clinic) {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--spool-dir", folder.path().to_str().unwrap()];
+    let report = clinic.check(&arguments);
+    assert!(
+        report.ids().contains(&"spool-unreadable"),
+        "{}",
+        report.text()
+    );
+
+    let (spool, writer) = Spool::open(folder.path(), 1024 * 1024).unwrap();
+    let received = "2026-01-01T10:00:00Z".parse().unwrap();
+    let window = BookedWindow {
+        start: received,
+        end: None,
+    };
+    let booking = Box::new(Booking::default());
+    let intent = Intent::Begin { booking, window };
+    spool
+        .append(vec![Waiting { received, intent }])
+        .await
+        .unwrap();
+    let report = clinic.check(&arguments);
+    assert_eq!(report.code, 0, "{}", report.text());
+    assert!(report.text().contains("has it open"), "{}", report.text());
+
+    spool.close().await;
+    tokio::task::spawn_blocking(|| writer.join()).await.unwrap();
+    let report = clinic.check(&arguments);
+    assert_eq!(report.ids(), ["events-waiting"], "{}", report.text());
 }
 
 #[test]

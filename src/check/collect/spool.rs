@@ -15,7 +15,9 @@ use crate::{
 impl Asker {
     pub(super) async fn spool(&mut self, folder: PathBuf) -> Option<Spool> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let system = self.read("Namespace/kube-system", namespaces.get("kube-system")).await;
+        let system = self
+            .read("Namespace/kube-system", namespaces.get("kube-system"))
+            .await;
         let this_cluster = match system {
             Reading::Found(namespace) => namespace.metadata.uid,
             Reading::Missing | Reading::Unknown => None,
@@ -27,7 +29,11 @@ impl Asker {
             Ok(Ok(inspection)) => Ok(SpoolContent {
                 events: inspection.counts.waiting,
                 oldest: inspection.counts.oldest,
-                set_aside: inspection.set_aside.into_iter().map(|(_, reason)| reason).collect(),
+                set_aside: inspection
+                    .set_aside
+                    .into_iter()
+                    .map(|(_, reason)| reason)
+                    .collect(),
                 cluster: inspection.cluster,
                 this_cluster,
             }),
