@@ -12,6 +12,7 @@ use xtask::tool;
 pub(crate) fn check() -> anyhow::Result<()> {
     let rules = fs::read_to_string(tool::root().join("deny.toml")).context("deny.toml")?;
     let allowed: BTreeSet<_> = list(&rules, "allow").collect();
+    let exceptions: BTreeSet<_> = rules.lines().filter_map(exception).collect();
     let platforms = list(&rules, "targets").flat_map(|target| ["--filter-platform", target]);
     let mut metadata = tool::cargo();
     metadata.args([
@@ -33,7 +34,8 @@ pub(crate) fn check() -> anyhow::Result<()> {
     for package in packages.filter(|one| one["id"].as_str().is_some_and(|id| used.contains(id))) {
         let name = format!("{} {}", text(package, "name"), text(package, "version"));
         let licence = text(package, "license");
-        if !Expression::of(licence).holds(&allowed) {
+        let is_excepted = exceptions.contains(&(text(package, "name"), licence));
+        if !is_excepted && !Expression::of(licence).holds(&allowed) {
             faults.push(format!(
                 "{name}: the licence {licence:?} is not allowed by deny.toml"
             ));
@@ -61,6 +63,18 @@ fn list<'a>(toml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
         .map_or(toml.len(), |at| at + 1);
     let list = toml[start..].split(']').next().unwrap_or_default();
     list.split('"').skip(1).step_by(2)
+}
+
+/// Crate and licence of a line such as `{ crate = "x", allow = ["y"] },`.
+fn exception(line: &str) -> Option<(&str, &str)> {
+    let mut texts = line
+        .trim()
+        .strip_prefix("{ crate = ")?
+        .split('"')
+        .skip(1)
+        .step_by(2);
+    let (name, licence) = (texts.next()?, texts.next()?);
+    line.contains("allow = [").then_some((name, licence))
 }
 
 fn text<'a>(package: &'a Value, field: &str) -> &'a str {
@@ -177,5 +191,8 @@ mod tests {
         let toml = "[a]\ntargets = [\n  \"x\",\n]\n[b]\nallow = [\"y\", \"z\"]\n";
         assert_eq!(list(toml, "allow").collect::<Vec<_>>(), ["y", "z"]);
         assert_eq!(list(toml, "deny").count(), 0);
+        let line = "    { crate = \"x\", allow = [\"y\"] },";
+        assert_eq!(exception(line), Some(("x", "y")));
+        assert_eq!(exception("    { crate = \"x@1\" },"), None);
     }
 }
