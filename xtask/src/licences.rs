@@ -19,7 +19,6 @@ pub(crate) fn check() -> anyhow::Result<()> {
         "metadata",
         "--format-version=1",
         "--locked",
-        "--offline",
         "--all-features",
     ]);
     let metadata: Value = serde_json::from_str(&tool::read(metadata.args(platforms))?)?;
