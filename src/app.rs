@@ -36,7 +36,13 @@ use crate::{
         election::{Election, LEASE},
         host::within_deadline,
     },
-    webhooks::{self, OwnUser, host_guard::HostGuard},
+    webhooks::{
+        self, OwnUser,
+        authorizer::Authorizer,
+        calendars::{Calendars, Feed},
+        host_guard::HostGuard,
+        reservation_guard::ReservationGuard,
+    },
 };
 
 /// The program, bound to its ports and ready to run.
@@ -49,6 +55,7 @@ pub struct App {
     registry: Registry,
     events: Option<Server>,
     controller: controller::Context,
+    calendar_feed: Feed,
     election: Election,
     namespaces: Api<Namespace>,
     self_reviews: Api<SelfSubjectReview>,
@@ -90,9 +97,19 @@ impl App {
 
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let guard = HostGuard::new(own_user.clone(), config.operator_users);
-        let registered = webhooks::register(&config.hosts, guard, metrics.clone())?;
         let clock = Clock::system();
+        let (calendars, calendar_feed) =
+            Calendars::new(Api::namespaced(client.clone(), &config.namespace));
+        let reservation_guard = ReservationGuard::new(
+            own_user.clone(),
+            &config.event_provider,
+            Authorizer::new(client.clone()),
+            calendars,
+            clock.clone(),
+        );
+        let guard = HostGuard::new(own_user.clone(), config.operator_users);
+        let registered =
+            webhooks::register(&config.hosts, guard, reservation_guard, metrics.clone())?;
         let reservations = Api::namespaced(client.clone(), &config.namespace);
         let mut recorder = Recorder::new(reservations, config.event_provider);
         let spool = spool(config.spool_dir, config.spool_limit).await;
@@ -144,6 +161,7 @@ impl App {
             registry,
             events,
             controller,
+            calendar_feed,
             election,
             namespaces: Api::all(client.clone()),
             self_reviews: Api::all(client),
@@ -193,6 +211,7 @@ impl App {
             identity.watch(stopped).await;
             Ok(())
         });
+        tasks.spawn(self.calendar_feed.run(stop.wait()).map(Ok));
         if let Some(secrets) = self.secrets_dir {
             let stopped = stop.wait();
             tasks.spawn(async move {

@@ -1,13 +1,18 @@
 //! The hooks: one list, from which routes, configurations and the CRD's conversion derive.
 //!
-//! Hooks decide from the review alone and call nobody, so that they answer while the API
-//! server is busy, and a review costs microseconds.
+//! Hooks decide from the review and from caches, so that they answer while the API server is
+//! busy, and a review costs microseconds. Only what is rare (break-glass, a Secret that is
+//! named) asks the API server, about somebody's rights.
 
 pub mod authorizer;
 pub mod break_glass;
+pub mod calendars;
 pub mod host_defaults;
 pub mod host_guard;
 mod own_user;
+pub mod reservation_defaults;
+pub mod reservation_guard;
+pub mod reservation_rules;
 
 use kube::discovery::ApiResource;
 use kube_webhook::{
@@ -17,13 +22,17 @@ use kube_webhook::{
 use serde_json::Value;
 
 pub use self::own_user::OwnUser;
-use self::{host_defaults::HostDefaults, host_guard::HostGuard};
+use self::{
+    authorizer::Authorizer, host_defaults::HostDefaults, host_guard::HostGuard,
+    reservation_defaults::ReservationDefaults, reservation_guard::ReservationGuard,
+};
 use crate::api::{GROUP, convert::ReservationConversion};
 
 /// Registers every hook of the program, for hosts of the kind `hosts`, counted by `metrics`.
 pub fn register(
     hosts: &ApiResource,
     guard: HostGuard,
+    reservations: ReservationGuard,
     metrics: Metrics,
 ) -> Result<Registered, RegistrationError> {
     // Fail closed, but only for hosts that somebody holds: everybody else's writes never
@@ -47,11 +56,31 @@ pub fn register(
         .timeout_seconds(5)
         .match_condition("has-image", HAS_IMAGE)
         .match_condition("not-deleting", NOT_DELETING);
+    // An event must be recorded and a host released while our own webhooks are down.
+    let people = others_than(reservations.own_user().into_iter());
+    let judged = Validation::new(reservations)
+        .name("rules")
+        .route("/validate/reservation")
+        .needs(Authorizer::right())
+        .failure_policy(FailurePolicy::Fail)
+        .timeout_seconds(5)
+        .match_condition("others", people.as_str())
+        .match_condition("not-deleting", NOT_DELETING);
+    let filled_in = Mutation::with_kind(&ReservationDefaults::kind(), ReservationDefaults)
+        .name("defaults")
+        .route("/mutate/reservation")
+        .failure_policy(FailurePolicy::Fail)
+        .reinvocation(Reinvocation::IfNeeded)
+        .timeout_seconds(5)
+        .match_condition("others", people)
+        .match_condition("not-deleting", NOT_DELETING);
     Webhooks::new("harbormaster")
         .domain(GROUP)
         .metrics(metrics)
         .add_webhook(held)
         .add_webhook(defaults)
+        .add_webhook(judged)
+        .add_webhook(filled_in)
         .add_webhook(Conversion::new(ReservationConversion).annotation_prefix(GROUP))
         .build()
 }

@@ -21,7 +21,7 @@ use crate::{
     },
     config::HostArgs,
     manifests::{Installation, NAME, NAMESPACE},
-    webhooks::{self, host_guard::HostGuard},
+    webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
 };
 
 /// Ask a live cluster why a webhook would not be called, or would fail
@@ -118,8 +118,10 @@ impl Check {
             cert_manager: false,
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);
+        let reservations = ReservationGuard::offline(own_user.clone());
         let guard = HostGuard::new(own_user, self.hosts.operator_users());
-        let registered = webhooks::register(&installation.hosts, guard, Metrics::default())?;
+        let registered =
+            webhooks::register(&installation.hosts, guard, reservations, Metrics::default())?;
         Ok(Expected::of(&installation, &registered)?)
     }
 }

@@ -13,7 +13,7 @@ use kube_webhook::{Metrics, Target};
 use crate::{
     config::HostArgs,
     manifests::{Installation, Manifest, NAME, NAMESPACE},
-    webhooks::{self, host_guard::HostGuard},
+    webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
 };
 
 /// Print the manifests that belong to this program
@@ -72,8 +72,10 @@ impl Generate {
             cert_manager: self.cert_manager,
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);
+        let reservations = ReservationGuard::offline(own_user.clone());
         let guard = HostGuard::new(own_user, self.hosts.operator_users());
-        let registered = webhooks::register(&installation.hosts, guard, Metrics::default())?;
+        let registered =
+            webhooks::register(&installation.hosts, guard, reservations, Metrics::default())?;
         let manifests = match self.what {
             What::Crds => vec![installation.crds(&registered)?],
             What::Manifests => installation.all(&registered)?,

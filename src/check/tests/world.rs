@@ -26,7 +26,7 @@ use crate::{
         settings,
     },
     manifests::{Installation, NAMESPACE},
-    webhooks::{self, host_guard::HostGuard},
+    webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
 };
 
 pub(super) struct World {
@@ -50,9 +50,11 @@ impl World {
             cert_manager: false,
         };
         let own_user = format!("system:serviceaccount:{NAMESPACE}:harbormaster");
+        let reservations = ReservationGuard::offline(own_user.clone());
         let guard = HostGuard::new(own_user, std::collections::BTreeSet::new());
         let registered =
-            webhooks::register(&installation.hosts, guard, Metrics::default()).unwrap();
+            webhooks::register(&installation.hosts, guard, reservations, Metrics::default())
+                .unwrap();
         let expected = Expected::of(&installation, &registered).unwrap();
         let objects: Vec<Value> = installation
             .all(&registered)
