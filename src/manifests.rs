@@ -20,7 +20,7 @@ use kube::{
     Resource,
     core::{crd::MergeError, discovery::ApiResource},
 };
-use kube_webhook::{Registered, Target};
+use kube_webhook::{RbacOptions, Registered, Target};
 use serde::Serialize;
 
 use crate::api::{GROUP, crd, v1::Reservation};
@@ -66,7 +66,7 @@ impl Installation {
         let mut files = vec![
             self.own_namespace()?,
             self.crds(registered)?,
-            self.rbac()?,
+            self.rbac(registered)?,
             self.service()?,
             self.deployment()?,
             self.webhooks(registered)?,
@@ -112,7 +112,7 @@ impl Installation {
 
     /// What the program may do: no more than a pass of the controller and an event need,
     /// and only in the hosts' namespace.
-    pub fn rbac(&self) -> Result<Manifest, ManifestError> {
+    pub fn rbac(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
         let account = ServiceAccount {
             metadata: self.named(&self.namespace),
             ..ServiceAccount::default()
@@ -170,7 +170,14 @@ impl Installation {
         own_role.metadata.name = Some(OWN_ROLE.to_owned());
         own_binding.metadata.name = Some(OWN_ROLE.to_owned());
         own_binding.role_ref.name = OWN_ROLE.to_owned();
-        let (cluster_role, cluster_binding) = self.cluster_rights();
+        let (mut cluster_role, cluster_binding) = self.cluster_rights();
+        // What the hooks ask while they judge is about the whole cluster's rights.
+        let asked = registered.rbac(&RbacOptions::new(&self.namespace, NAME));
+        let asked = asked.and_then(|hooks| hooks.role.rules);
+        cluster_role
+            .rules
+            .get_or_insert_default()
+            .extend(asked.unwrap_or_default());
         let documents = [
             yaml(&account)?,
             yaml(&role)?,

@@ -8,6 +8,8 @@
     reason = "tests say what they expect by unwrapping it; clippy spares only the test functions"
 )]
 
+#[path = "main/api.rs"]
+mod api;
 #[path = "main/captured.rs"]
 mod captured;
 #[path = "main/check.rs"]

@@ -88,7 +88,7 @@ impl Expected {
         let manifests = [
             installation.webhooks(registered)?,
             installation.crds(registered)?,
-            installation.rbac()?,
+            installation.rbac(registered)?,
         ];
         for manifest in manifests {
             for object in serde_saphyr::from_multiple::<Value>(&manifest.yaml)? {

@@ -79,7 +79,7 @@ impl Generate {
         let manifests = match self.what {
             What::Crds => vec![installation.crds(&registered)?],
             What::Manifests => installation.all(&registered)?,
-            What::Rbac => vec![installation.rbac()?],
+            What::Rbac => vec![installation.rbac(&registered)?],
             What::Webhooks => vec![installation.webhooks(&registered)?],
         };
         match &self.out {

@@ -12,7 +12,7 @@ use crate::{
     api::{
         EVENT_ID_LABEL,
         calendar::HostCalendar,
-        v1::{DesiredState, Phase, Reservation, Target},
+        v1::{DesiredState, Phase, Requester, Reservation, Target},
     },
     reservations::calendar::{candidate, overlaps},
     ssh::{MOST_KEYS, PublicKey},
@@ -253,14 +253,15 @@ fn change(old: &Reservation, write: &Write<'_>, faults: &mut Faults) {
             "a released reservation stays released: make a new one",
         );
     }
-    if before.requester != after.requester {
+    let (person, other) = (before.requester.as_ref(), after.requester.as_ref());
+    let who = |requester: &'_ Requester| (requester.id.clone(), requester.username.clone());
+    if person.map(who).unwrap_or_default() != other.map(who).unwrap_or_default() {
         faults.guard(
             "spec.requester",
-            "can't be changed: make a reservation of your own",
+            "can't become another's: make a reservation of your own",
         );
     }
-    let requester = before.requester.as_ref();
-    let owner = requester.and_then(|requester| requester.username.as_deref());
+    let owner = person.and_then(|person| person.username.as_deref());
     if before.access != after.access && owner.is_some_and(|owner| owner != write.username) {
         faults.guard(
             "spec.access",

@@ -3,17 +3,13 @@
 use harbormaster::api::v1::{Phase, Reservation};
 use kube::{
     Api, Client,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
-    discovery::ApiResource,
+    api::{DeleteParams, Patch, PatchParams},
 };
 use metal3::BareMetalHost;
 use serde_json::{Value, json};
 use xtask::stage::{NAMESPACE, Stage};
 
-use crate::stage::{
-    KEY, flat, hosts, named, namespaced, new_host, post_signed, reservation_until, reservations,
-    shared,
-};
+use crate::stage::{flat, hosts, new_host, post_signed, reservation_until, shared};
 
 fn hosts_as(client: Client) -> Api<BareMetalHost> {
     Api::namespaced_with(client, NAMESPACE, &BareMetalHost::resource())
@@ -130,161 +126,6 @@ async fn a_dry_run_is_judged_like_the_real_thing() {
         .patch("rehearsed", &params, &Patch::Merge(&patch))
         .await;
     assert!(refused.is_err());
-}
-
-#[tokio::test]
-async fn a_reservation_reads_the_same_through_both_versions_and_loses_nothing() {
-    let stage = shared();
-    let mut reservation = Reservation {
-        metadata: named("two-versions"),
-        ..Reservation::default()
-    };
-    reservation.spec = serde_json::from_value(json!({
-        "requester": {"id": "u1", "username": "mario", "groups": ["lab"]},
-        "resource": {"name": "nowhere-at-all", "specs": "16 cores"},
-        "window": {"start": "2030-01-02T10:00:00Z", "end": "2030-01-02T12:00:00Z"},
-        "lifecycle": {"desiredState": "Scheduled", "leadTime": "5m"},
-        "access": {"authorizedKeys": [{"name": "laptop", "key": KEY}, {"key": "ssh-rsa AAAA"}]},
-        "parameters": {"os": "noble", "nested": {"numbers": [1, 2.5]}},
-    }))
-    .unwrap();
-    let hub = reservations(stage);
-    let created = hub
-        .create(&PostParams::default(), &reservation)
-        .await
-        .unwrap();
-    assert_eq!(created.spec, reservation.spec);
-
-    // Through the old version: flat, and without what it can't say.
-    let spokes: Api<harbormaster::api::v1alpha1::Reservation> = namespaced(stage);
-    let spoke = spokes.get("two-versions").await.unwrap();
-    assert_eq!(spoke.spec.username.as_deref(), Some("mario"));
-    assert_eq!(spoke.spec.ssh_public_key.as_deref(), Some(KEY));
-    assert_eq!(
-        spoke.spec.start_time.as_deref(),
-        Some("2030-01-02T10:00:00Z")
-    );
-
-    // An edit there changes what it names, and keeps what it can't show.
-    let patch = json!({"spec": {"username": "luigi"}});
-    let params = PatchParams::default();
-    spokes
-        .patch("two-versions", &params, &Patch::Merge(&patch))
-        .await
-        .unwrap();
-    let edited = hub.get("two-versions").await.unwrap();
-    let mut expected = reservation.spec.clone();
-    expected.requester.as_mut().unwrap().username = Some("luigi".to_owned());
-    assert_eq!(edited.spec, expected);
-    let annotations = edited.metadata.annotations.unwrap_or_default();
-    assert!(
-        !annotations.contains_key("harbormaster.dev/conversion-data"),
-        "{annotations:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_reservation_made_through_the_old_version_is_stored_as_the_new_one() {
-    let stage = shared();
-    let spokes: Api<harbormaster::api::v1alpha1::Reservation> = namespaced(stage);
-    let spoke = serde_json::from_value(json!({
-        "apiVersion": "harbormaster.dev/v1alpha1",
-        "kind": "Reservation",
-        "metadata": {"name": "old-style"},
-        "spec": {
-            "startTime": "2030-01-02T12:00:00.5+02:00",
-            "username": "mario",
-            "bmhName": "nowhere-at-all",
-            "customParameters": "not json",
-        },
-    }))
-    .unwrap();
-    let spoke: harbormaster::api::v1alpha1::Reservation = spoke;
-    let created = spokes.create(&PostParams::default(), &spoke).await.unwrap();
-    assert_eq!(created.spec, spoke.spec);
-    let hub = reservations(stage).get("old-style").await.unwrap();
-    let start = hub.spec.window.start.unwrap().0.to_string();
-    // To the second, as all Kubernetes times are.
-    assert_eq!(start, "2030-01-02T10:00:00Z");
-    let target = hub.spec.target.unwrap().host_ref.unwrap().name;
-    assert_eq!(target.as_deref(), Some("nowhere-at-all"));
-    // Text that the hub can't hold comes back all the same.
-    let again = spokes.get("old-style").await.unwrap();
-    assert_eq!(again.spec, spoke.spec);
-    spokes
-        .delete("old-style", &DeleteParams::default())
-        .await
-        .unwrap();
-}
-
-#[tokio::test]
-async fn a_window_that_ends_before_it_starts_is_refused_in_both_versions() {
-    let stage = shared();
-    let kubectl = |manifest: Value| {
-        let mut kubectl = stage.control_plane().kubectl();
-        let file = stage.folder().join(format!(
-            "{}.json",
-            manifest["metadata"]["name"].as_str().unwrap()
-        ));
-        std::fs::write(&file, manifest.to_string()).unwrap();
-        let output = kubectl.args(["create", "-f"]).arg(file).output().unwrap();
-        (
-            output.status.success(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
-    };
-    let (created, complaint) = kubectl(json!({
-        "apiVersion": "harbormaster.dev/v1", "kind": "Reservation",
-        "metadata": {"name": "reversed-v1", "namespace": NAMESPACE},
-        "spec": {"window": {"start": "2030-01-02T10:00:00Z", "end": "2030-01-02T09:00:00Z"}},
-    }));
-    assert!(
-        !created && complaint.contains("end must be after start"),
-        "{complaint}"
-    );
-    let (created, complaint) = kubectl(json!({
-        "apiVersion": "harbormaster.dev/v1alpha1", "kind": "Reservation",
-        "metadata": {"name": "reversed-v1alpha1", "namespace": NAMESPACE},
-        "spec": {"startTime": "2030-01-02T10:00:00Z", "endTime": "2030-01-02T09:00:00Z"},
-    }));
-    assert!(
-        !created && complaint.contains("endTime must be after startTime"),
-        "{complaint}"
-    );
-}
-
-#[tokio::test]
-async fn a_time_that_we_could_not_read_back_is_refused_in_both_versions() {
-    // One such object would fail every list of Reservations, the controller's own too.
-    let stage = shared();
-    let params = PostParams::default();
-    for (n, (start, end)) in [
-        ("2030-01-02T10:00:00Z", "9999-12-31T23:59:59Z"),
-        ("2030-01-02T10:00:00+99:99", "2031-01-02T10:00:00Z"),
-        ("2030-01-02T10:00:00.1234567890Z", "2031-01-02T10:00:00Z"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        for (version, spec) in [
-            ("v1", json!({"window": {"start": start, "end": end}})),
-            ("v1alpha1", json!({"startTime": start, "endTime": end})),
-        ] {
-            let kind = ApiResource {
-                version: version.to_owned(),
-                api_version: format!("harbormaster.dev/{version}"),
-                ..ApiResource::erase::<Reservation>(&())
-            };
-            let mut object = DynamicObject::new(&format!("unreadable-{version}-{n}"), &kind);
-            object.data = json!({"spec": spec});
-            let client = stage.control_plane().client();
-            let untyped: Api<DynamicObject> = Api::namespaced_with(client, NAMESPACE, &kind);
-            let refused = untyped.create(&params, &object).await;
-            let refusal = refused.map(|_| ()).unwrap_err().to_string();
-            assert!(refusal.contains("is invalid"), "{version} {refusal}");
-        }
-    }
-    reservations(stage).list(&Default::default()).await.unwrap();
 }
 
 #[tokio::test]

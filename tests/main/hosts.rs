@@ -192,7 +192,6 @@ async fn a_reservation_made_by_hand_is_served_and_its_deletion_gives_the_host_ba
         ..Reservation::default()
     };
     reservation.spec = serde_json::from_value(json!({
-        "requester": {"username": "luigi"},
         "target": {"hostRef": {"name": "by-hand"}},
         "window": {"start": "2026-01-01T00:00:00Z"},
         "access": {"authorizedKeys": [{"key": KEY}]},
