@@ -12,6 +12,7 @@ use crate::{
     api::{
         EVENT_ID_LABEL,
         calendar::HostCalendar,
+        span::Span,
         v1::{DesiredState, Phase, Requester, Reservation, Target},
     },
     reservations::calendar::{candidate, overlaps},
@@ -220,7 +221,7 @@ fn spans(reservation: &Reservation, faults: &mut Faults) {
         ("provisionTimeout", &lifecycle.provision_timeout),
         ("ttlAfterFinished", &lifecycle.ttl_after_finished),
     ] {
-        if let Some(Err(error)) = span.as_ref().map(|span| span.parse()) {
+        if let Some(Err(error)) = span.as_ref().map(Span::parse) {
             faults.add(format!("spec.lifecycle.{field}"), error.to_string());
         }
     }
