@@ -4,7 +4,10 @@
 //! stderr with all their causes on one line, and without a backtrace.
 
 mod check;
+mod convert;
 mod generate;
+mod offline;
+mod replay;
 mod send_event;
 mod serve;
 
@@ -35,6 +38,10 @@ enum Verb {
     Check(Box<check::Check>),
     /// Print the manifests that belong to this program
     Generate(generate::Generate),
+    /// Convert Reservation manifests between versions, offline
+    Convert(convert::Convert),
+    /// Run a saved review through this program's hooks
+    Replay(replay::Replay),
     /// Build, sign and post an event, as the event processor does
     SendEvent(send_event::SendEvent),
 }
@@ -79,6 +86,8 @@ pub fn run() -> Exit {
         Verb::Serve(serve) => serve.run().map(|()| Exit::Done),
         Verb::Check(check) => check.run(),
         Verb::Generate(generate) => generate.run().map(|()| Exit::Done),
+        Verb::Convert(convert) => convert.run().map(|()| Exit::Done),
+        Verb::Replay(replay) => replay.run().map(|()| Exit::Done),
         Verb::SendEvent(event) => event.run().map(|()| Exit::Done),
     };
     match done {

@@ -73,3 +73,88 @@ fn an_event_is_built_and_signed_without_being_sent() {
          {\"eventType\":\"EVENT_START\",\"resourceName\":\"restart-srv01\"}\n"
     );
 }
+
+#[test]
+fn manifests_are_converted_offline_lists_and_others_documents_included() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.yaml");
+    let manifest = "apiVersion: harbormaster.dev/v1alpha1
+kind: Reservation
+metadata: {name: one}
+spec: {startTime: '2030-01-02T12:00:00+02:00', username: mario}
+---
+apiVersion: v1
+kind: List
+items:
+- apiVersion: harbormaster.dev/v1beta1
+  kind: Reservation
+  metadata: {name: two}
+  spec: {startTime: '2030-01-02T10:00:00Z', cancelled: true}
+- apiVersion: v1
+  kind: ConfigMap
+  metadata: {name: three}
+";
+    std::fs::write(&file, manifest).unwrap();
+    let file = file.to_str().unwrap();
+    let there = harbormaster(&["convert", "--to", "v1", file]);
+    let text = String::from_utf8(there.stdout.clone()).unwrap();
+    assert_eq!(there.status.code(), Some(0), "{}", complaint(&there));
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+    assert_eq!(documents[0]["apiVersion"], "harbormaster.dev/v1");
+    assert_eq!(documents[0]["spec"]["requester"]["username"], "mario");
+    let items = &documents[1]["items"];
+    assert_eq!(items[0]["spec"]["lifecycle"]["desiredState"], "Released");
+    assert_eq!(items[1]["kind"], "ConfigMap");
+    // And back, to the letter.
+    let stored = folder.path().join("stored.yaml");
+    std::fs::write(&stored, text).unwrap();
+    let back = harbormaster(&["convert", "--to", "v1alpha1", stored.to_str().unwrap()]);
+    let text = String::from_utf8(back.stdout).unwrap();
+    assert!(text.contains("2030-01-02T12:00:00+02:00"), "{text}");
+}
+
+#[test]
+fn a_saved_review_is_replayed_and_its_patched_object_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("review.json");
+    let kind = serde_json::json!({
+        "group": "harbormaster.dev", "version": "v1", "kind": "Reservation",
+    });
+    let review = serde_json::json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "1", "operation": "CREATE", "namespace": "metal3", "name": "mine",
+            "kind": kind, "requestKind": kind,
+            "resource": {
+                "group": "harbormaster.dev", "version": "v1", "resource": "reservations",
+            },
+            "userInfo": {"username": "mario"},
+            "object": {
+                "apiVersion": "harbormaster.dev/v1", "kind": "Reservation",
+                "metadata": {"name": "mine", "namespace": "metal3"},
+                "spec": {
+                    "target": {"hostRef": {"name": "srv"}},
+                    "window": {"start": "2030-01-02T12:00:00+02:00"},
+                    "access": {"authorizedKeys": [{"key": "no key"}]},
+                },
+            },
+        },
+    });
+    std::fs::write(&file, review.to_string()).unwrap();
+    let replayed = harbormaster(&["replay", file.to_str().unwrap()]);
+    let text = String::from_utf8(replayed.stdout.clone()).unwrap();
+    assert_eq!(replayed.status.code(), Some(0), "{}", complaint(&replayed));
+    for told in [
+        "# /mutate",
+        "username: mario",
+        "2030-01-02T10:00:00Z",
+        "# /validate",
+        "is no public SSH key",
+    ] {
+        assert!(text.contains(told), "{told} is not in\n{text}");
+    }
+    std::fs::write(&file, "kind: Pod").unwrap();
+    let other = harbormaster(&["replay", file.to_str().unwrap()]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(complaint(&other).contains("neither an AdmissionReview"));
+}

@@ -5,6 +5,7 @@ mod demo;
 mod layers;
 mod licences;
 mod manifests;
+mod soak;
 mod story;
 
 use std::process::ExitCode;
@@ -20,6 +21,8 @@ enum Task {
     Ci(ci::Ci),
     /// Show the main job on a real etcd and kube-apiserver
     Demo(demo::Demo),
+    /// Run property tests by the million
+    Soak(soak::Soak),
     #[command(flatten)]
     Check(Check),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Ci(ci) => ci.run(),
         Task::Demo(demo) => demo.run(),
+        Task::Soak(soak) => soak.run(),
         Task::Check(Check::Layers) => layers::check(),
         Task::Check(Check::Licences) => licences::check(),
         Task::Check(Check::Manifests { check }) => manifests::run(check),

@@ -1,0 +1,78 @@
+//! `soak`: what CI does a few hundred times, for as long as one likes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+
+use xtask::tool;
+
+/// Run property tests by the million
+#[derive(Args)]
+pub(crate) struct Soak {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Convert made-up Reservations of every version there and back
+    Conversion(Conversion),
+}
+
+#[derive(Args)]
+struct Conversion {
+    /// How many objects each property is held against
+    #[arg(long, default_value_t = 1_000_000, conflicts_with = "seconds")]
+    count: u64,
+
+    /// Go on for so long instead
+    #[arg(long)]
+    seconds: Option<u64>,
+}
+
+impl Soak {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self.what {
+            What::Conversion(conversion) => conversion.run(),
+        }
+    }
+}
+
+impl Conversion {
+    fn run(self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let limit = self.seconds.map(Duration::from_secs);
+        let mut done = 0;
+        loop {
+            let round = match limit {
+                Some(limit) if started.elapsed() >= limit => break,
+                Some(_) => ROUND,
+                None if done >= self.count => break,
+                None => ROUND.min(self.count - done),
+            };
+            let mut test = tool::cargo();
+            test.args([
+                "test",
+                "--release",
+                "--quiet",
+                "-p",
+                "harbormaster",
+                "--lib",
+            ]);
+            test.arg("api::convert::tests::");
+            test.env("PROPTEST_CASES", round.to_string());
+            tool::run(&mut test)?;
+            done += round;
+            let seconds = started.elapsed().as_secs();
+            tool::say(&format!("soak: {done} objects a property in {seconds} s"));
+        }
+        if done == 0 {
+            bail!("no time for a single round: give it more --seconds");
+        }
+        Ok(())
+    }
+}
+
+/// A quarter of a minute or so each: progress is seen, and each begins with new seeds.
+const ROUND: u64 = 20_000;
