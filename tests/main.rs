@@ -34,3 +34,5 @@ mod operator;
 mod service_mode;
 #[path = "main/stage.rs"]
 mod stage;
+#[path = "main/storage.rs"]
+mod storage;
