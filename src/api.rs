@@ -8,7 +8,6 @@ pub mod calendar;
 pub mod convert;
 pub mod crd;
 pub mod span;
-pub mod stored;
 pub mod v1;
 pub mod v1alpha1;
 pub mod v1beta1;

@@ -108,7 +108,7 @@ pub struct ReservationSpec {
     /// The host, where the portal's description doesn't say which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
-    /// From when until when.
+    /// The time for which the host is lent.
     // Required by the schema, and only by it: partial objects come without.
     #[serde(default)]
     #[schemars(!default)]

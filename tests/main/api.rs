@@ -533,7 +533,11 @@ async fn kubectl_shows_and_explains_each_version() {
     let described = kubectl(stage, &["describe", "rsv", "shown"]);
     assert!(described.contains("2030-01-02T12:00:00Z"), "{described}");
     let explained = kubectl(stage, &["explain", "reservation.spec.window"]);
-    for told in ["When the host is wanted", "When the host is given back"] {
+    for told in [
+        "time for which the host is lent",
+        "When the host is wanted",
+        "after `start`",
+    ] {
         assert!(explained.contains(told), "{explained}");
     }
 }

@@ -136,11 +136,12 @@ pub const READABLE_TIME: &str = "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-
 #[x_kube(validation = Rule::new("!has(self.end) || !has(self.start) || self.end > self.start")
     .message("end must be after start"))]
 pub struct Window {
-    /// When the host is wanted.
+    /// When the host is wanted, in RFC 3339. Required; kept in UTC, to the second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = READABLE_TIME))]
     pub start: Option<Time>,
-    /// When the host is given back. Absent: until somebody says so.
+    /// When the host is given back, in RFC 3339; must be after `start`. Absent: until somebody
+    /// says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = READABLE_TIME))]
     pub end: Option<Time>,
