@@ -416,6 +416,26 @@ async fn the_glass_is_broken_by_those_who_may_and_by_nobody_else() {
     assert!(refused.contains("is peach, but you are luigi"), "{refused}");
     let mario: Api<Reservation> = as_mario(stage);
     mario.create(&params, &reservation).await.unwrap();
+    let logged = stage.control_plane().audit_log();
+    let entry = logged
+        .wait_for(|event| {
+            event.verb == "create"
+                && event.user.username == "mario"
+                && event.is_about("reservations", "for-another")
+        })
+        .await
+        .unwrap();
+    let webhook = "rules.reservation.harbormaster.dev";
+    for (key, value) in [
+        ("user", "mario"),
+        ("reason", "she is on the road today"),
+        ("rule", "spec.requester.username"),
+    ] {
+        let annotated = entry
+            .annotations
+            .get(&format!("{webhook}/break-glass-{key}"));
+        assert_eq!(annotated.map(String::as_str), Some(value), "{entry:?}");
+    }
     // It counted once: the annotation that stays opens nothing any more.
     let patch = json!({"spec": {"requester": {"username": "daisy"}}});
     let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
