@@ -1,6 +1,9 @@
 //! `soak`: what CI does a few hundred times, for as long as one likes.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -41,6 +44,8 @@ impl Soak {
 
 impl Conversion {
     fn run(self) -> anyhow::Result<()> {
+        // An optimised build takes minutes, which are no part of the soak.
+        tool::run(properties().arg("--no-run"))?;
         let started = Instant::now();
         let limit = self.seconds.map(Duration::from_secs);
         let mut done = 0;
@@ -72,6 +77,19 @@ impl Conversion {
         }
         Ok(())
     }
+}
+
+fn properties() -> Command {
+    let mut test = tool::cargo();
+    test.args([
+        "test",
+        "--release",
+        "--quiet",
+        "-p",
+        "harbormaster",
+        "--lib",
+    ]);
+    test
 }
 
 /// A quarter of a minute or so each: progress is seen, and each begins with new seeds.
