@@ -32,6 +32,7 @@ use crate::{
         spool::{Spool, Writer},
     },
     reservations::{
+        caches::{Caches, Feeds},
         controller,
         election::{Election, LEASE},
         host::within_deadline,
@@ -39,6 +40,7 @@ use crate::{
     webhooks::{
         self, OwnUser,
         authorizer::Authorizer,
+        break_glass::BreakGlass,
         calendars::{Calendars, Feed},
         host_guard::HostGuard,
         reservation_guard::ReservationGuard,
@@ -62,6 +64,7 @@ pub struct App {
     own_user: OwnUser,
     recorder: Recorder,
     spool: Option<(Spool, Writer)>,
+    feeds: Feeds,
 }
 
 /// The addresses that are listened on.
@@ -97,6 +100,13 @@ impl App {
 
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
+        let (caches, feeds) = Caches::new(client.clone(), &config.namespace, &config.hosts);
+        let glass = BreakGlass::new(Authorizer::new(client.clone()));
+        let guard = HostGuard::new(own_user.clone(), config.operator_users).knowing(
+            caches,
+            glass,
+            Clock::system(),
+        );
         let clock = Clock::system();
         let (calendars, calendar_feed) =
             Calendars::new(Api::namespaced(client.clone(), &config.namespace));
@@ -107,7 +117,6 @@ impl App {
             calendars,
             clock.clone(),
         );
-        let guard = HostGuard::new(own_user.clone(), config.operator_users);
         let registered =
             webhooks::register(&config.hosts, guard, reservation_guard, metrics.clone())?;
         let reservations = Api::namespaced(client.clone(), &config.namespace);
@@ -168,6 +177,7 @@ impl App {
             own_user,
             recorder,
             spool,
+            feeds,
         })
     }
 
@@ -225,6 +235,7 @@ impl App {
             Ok(())
         });
         let (self_reviews, own_user) = (self.self_reviews, self.own_user);
+        tasks.spawn(self.feeds.run(stop.wait()).map(Ok));
         let (election, controller) = (self.election, self.controller);
         let work = move |end| controller::run(controller.clone(), end);
         let (stopped, ending) = (stop.wait(), stop.wait());

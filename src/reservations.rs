@@ -4,6 +4,7 @@
 //! wanted, so a lost watch, a crash or a repeated pass changes nothing. `host` is the only
 //! module that writes BareMetalHosts.
 
+pub mod caches;
 pub mod calendar;
 pub mod controller;
 pub mod decide;

@@ -7,6 +7,7 @@
 pub mod authorizer;
 pub mod break_glass;
 pub mod calendars;
+pub mod host_advice;
 pub mod host_defaults;
 pub mod host_guard;
 mod own_user;
@@ -23,8 +24,9 @@ use serde_json::Value;
 
 pub use self::own_user::OwnUser;
 use self::{
-    authorizer::Authorizer, host_defaults::HostDefaults, host_guard::HostGuard,
-    reservation_defaults::ReservationDefaults, reservation_guard::ReservationGuard,
+    authorizer::Authorizer, host_advice::HostAdvice, host_defaults::HostDefaults,
+    host_guard::HostGuard, reservation_defaults::ReservationDefaults,
+    reservation_guard::ReservationGuard,
 };
 use crate::api::{GROUP, convert::ReservationConversion};
 
@@ -38,6 +40,8 @@ pub fn register(
     // Fail closed, but only for hosts that somebody holds: everybody else's writes never
     // depend on us (the API server doesn't even call).
     let others = others_than(guard.exempt_users());
+    let advice = guard.advice();
+    let advice = advice.unwrap_or_else(|| HostAdvice::offline(hosts));
     let held = Validation::with_kind(hosts, guard)
         .name("held")
         .route("/validate/baremetalhost")
@@ -46,6 +50,15 @@ pub fn register(
         .match_condition("held", HELD)
         // Were our own writes to depend on our own webhook, an expired certificate would
         // keep every host held.
+        .match_condition("others", others.as_str())
+        .match_condition("not-deleting", NOT_DELETING);
+    // What isn't worth keeping anybody from a host that nobody holds.
+    let advice = Validation::with_kind(hosts, advice)
+        .name("advice")
+        .route("/validate/baremetalhost/advice")
+        .failure_policy(FailurePolicy::Ignore)
+        .timeout_seconds(5)
+        .match_condition("not-held", format!("!({HELD})"))
         .match_condition("others", others)
         .match_condition("not-deleting", NOT_DELETING);
     let defaults = Mutation::with_kind(hosts, HostDefaults)
@@ -78,6 +91,7 @@ pub fn register(
         .domain(GROUP)
         .metrics(metrics)
         .add_webhook(held)
+        .add_webhook(advice)
         .add_webhook(defaults)
         .add_webhook(judged)
         .add_webhook(filled_in)

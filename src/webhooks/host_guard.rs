@@ -5,26 +5,33 @@
 //! the operator, its finalizers or an admin write passes. Our own user is never refused,
 //! nor are the operator's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use kube::ResourceExt;
 use kube_webhook::{
     Fault,
     admission::{
-        AdmissionContext, Create, Old, Update, ValidateCreate, ValidateUpdate, ValidationResult,
-        ValidationWebhook,
+        AdmissionContext, Create, Delete, Old, Update, ValidateCreate, ValidateDelete,
+        ValidateUpdate, ValidationResult, ValidationWebhook,
     },
 };
-use metal3::{BareMetalHost, BareMetalHostSpec, ConsumerRef, names};
-use serde::Deserialize;
+use metal3::{BareMetalHost, BareMetalHostSpec, ConsumerRef};
 
-use super::OwnUser;
-use crate::api::GROUP;
+use super::{
+    OwnUser,
+    authorizer::Authorizer,
+    break_glass::BreakGlass,
+    host_advice::{HostAdvice, identity},
+};
+use crate::{api::GROUP, clock::Clock, reservations::caches::Caches};
 
 /// The guard of held hosts.
 #[derive(Clone, Debug)]
 pub struct HostGuard {
     own_user: OwnUser,
     operator_users: BTreeSet<String>,
+    glass: BreakGlass,
+    advice: Option<HostAdvice>,
 }
 
 impl HostGuard {
@@ -33,7 +40,24 @@ impl HostGuard {
         Self {
             own_user: own_user.into(),
             operator_users,
+            glass: BreakGlass::new(Authorizer::offline()),
+            advice: None,
         }
+    }
+
+    /// One that also knows what is booked, and whom to ask who may break the glass.
+    #[must_use]
+    pub fn knowing(self, caches: Caches, glass: BreakGlass, clock: Clock) -> Self {
+        Self {
+            advice: Some(HostAdvice::new(caches, glass.clone(), clock)),
+            glass,
+            ..self
+        }
+    }
+
+    /// The hook for hosts that nobody holds.
+    pub(super) fn advice(&self) -> Option<HostAdvice> {
+        self.advice.clone()
     }
 
     /// Everybody whom the guard lets through: the API server need not even ask about them.
@@ -49,7 +73,7 @@ impl HostGuard {
 }
 
 impl ValidationWebhook<BareMetalHost> for HostGuard {
-    type Operations = (Create, Update);
+    type Operations = (Create, Update, Delete);
 }
 
 impl ValidateCreate<BareMetalHost> for HostGuard {
@@ -75,35 +99,53 @@ impl ValidateUpdate<BareMetalHost> for HostGuard {
         if self.is_exempt(cx) || new.is_deleting() {
             return Ok(ValidationResult::success());
         }
-        let old: Narrow = old.view()?;
+        let old: BareMetalHost = old.decode()?;
         let Some(holder) = holder(&old.spec).or_else(|| holder(&new.spec)) else {
             return Ok(ValidationResult::success());
         };
         let mut changed = changed_fields(&old.spec, &new.spec);
-        if new.is_detached() && !old.metadata.annotations.contains_key(names::DETACHED) {
+        if new.is_detached() && !old.is_detached() {
             changed.push("metadata.annotations");
         }
-        Ok(if changed.is_empty() {
-            ValidationResult::success()
+        let renamed = identity(&old) != identity(new);
+        let (rule, verdict) = if !changed.is_empty() {
+            (rule(&changed), refusal(holder, &changed))
+        } else if renamed {
+            let fields = ["metadata.labels", "metadata.annotations"];
+            ("H7", refusal(holder, &fields))
         } else {
-            refusal(holder, &changed)
-        })
+            ("", warned(holder, &old, new))
+        };
+        let (before, after) = (old.annotations(), new.annotations());
+        let judged = self
+            .glass
+            .apply(verdict, rule, Some(before), Some(after), cx);
+        judged.await
     }
 }
 
-/// What the guard needs of the object as it was.
-#[derive(Deserialize)]
-struct Narrow {
-    #[serde(default)]
-    metadata: NarrowMetadata,
-    #[serde(default)]
-    spec: BareMetalHostSpec,
-}
-
-#[derive(Default, Deserialize)]
-struct NarrowMetadata {
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
+impl ValidateDelete<BareMetalHost> for HostGuard {
+    async fn delete(
+        &self,
+        old: &Old<'_, BareMetalHost>,
+        cx: &AdmissionContext<'_>,
+    ) -> Result<ValidationResult, Fault> {
+        let old = old.decode()?;
+        let Some(holder) = holder(&old.spec) else {
+            return Ok(ValidationResult::success());
+        };
+        // A host that is on its way out is not brought back by refusing to ask again.
+        if old.is_deleting() || COLLECTORS.contains(&cx.user().username()) || self.is_exempt(cx) {
+            return Ok(ValidationResult::success());
+        }
+        let name = holder.name.as_deref().unwrap_or("unknown");
+        let refusal = forbidden(&format!(
+            "the host is held by Reservation {name}: end that first{}",
+            how_to_end(holder)
+        ));
+        let annotations = Some(old.annotations());
+        self.glass.apply(refusal, "H4", annotations, None, cx).await
+    }
 }
 
 fn holder(spec: &BareMetalHostSpec) -> Option<&ConsumerRef> {
@@ -136,31 +178,101 @@ fn changed_fields(old: &BareMetalHostSpec, new: &BareMetalHostSpec) -> Vec<&'sta
     .collect()
 }
 
+/// The rule of the reference that these fields fall under, for the audit log.
+fn rule(changed: &[&str]) -> &'static str {
+    if changed.contains(&"spec.consumerRef") {
+        "H2"
+    } else if changed.iter().any(|field| {
+        matches!(
+            *field,
+            "metadata.annotations" | "spec.externallyProvisioned" | "spec.automatedCleaningMode"
+        )
+    }) {
+        "H5"
+    } else {
+        "H1"
+    }
+}
+
+/// What its user will notice, though it is nobody's disk.
+fn warned(holder: &ConsumerRef, old: &BareMetalHost, new: &BareMetalHost) -> ValidationResult {
+    let name = holder.name.as_deref().unwrap_or("unknown");
+    let mut result = ValidationResult::success();
+    if old.spec.online == Some(true) && new.spec.online == Some(false) {
+        result = result.with_warning(format!(
+            "Reservation {name} has this host: it is switched off"
+        ));
+    }
+    if old.spec.bmc != new.spec.bmc {
+        result = result.with_warning(format!(
+            "Reservation {name} has this host: with a wrong spec.bmc it can't be wiped"
+        ));
+    }
+    if new.is_paused() && !old.is_paused() {
+        result = result.with_warning(format!(
+            "Reservation {name} has this host: while it is paused, it can't be given back"
+        ));
+    }
+    let added = |prefix: &str| {
+        let before = old.annotations();
+        new.annotations()
+            .keys()
+            .any(|key| key.starts_with(prefix) && !before.contains_key(key))
+    };
+    for (prefix, what) in [
+        ("reboot.metal3.io", "rebooted"),
+        ("inspect.metal3.io", "inspected"),
+    ] {
+        if added(prefix) {
+            result = result.with_warning(format!("Reservation {name} has this host: it is {what}"));
+        }
+    }
+    result
+}
+
 fn refusal(holder: &ConsumerRef, fields: &[&str]) -> ValidationResult {
+    let name = holder.name.as_deref().unwrap_or("unknown");
+    let message = format!(
+        "the host is held by Reservation {name}; only Harbormaster may change {}. To take the \
+         host back, end the reservation{}",
+        fields.join(", "),
+        how_to_end(holder)
+    );
+    fields.iter().fold(forbidden(&message), |refusal, field| {
+        refusal.with_cause(*field, "the host is held")
+    })
+}
+
+fn how_to_end(holder: &ConsumerRef) -> String {
     let name = holder.name.as_deref().unwrap_or("unknown");
     let namespace = match holder.namespace.as_deref() {
         Some(namespace) => format!(" -n {namespace}"),
         None => String::new(),
     };
-    let message = format!(
-        "the host is held by Reservation {name}; only Harbormaster may change {}. To take the \
-         host back, end the reservation: kubectl delete reservation {name}{namespace}",
-        fields.join(", ")
-    );
-    fields.iter().fold(
-        ValidationResult::fail(message)
-            .with_code(403)
-            .with_reason("Forbidden"),
-        |refusal, field| refusal.with_cause(*field, "the host is held"),
-    )
+    format!(": kubectl delete reservation {name}{namespace}")
 }
+
+pub(super) fn forbidden(message: &str) -> ValidationResult {
+    ValidationResult::fail(message)
+        .with_code(403)
+        .with_reason("Forbidden")
+}
+
+/// They delete what somebody has deleted already, who was asked then: a namespace, an owner.
+/// To refuse them would only leave both half deleted.
+pub(super) const COLLECTORS: [&str; 2] = [
+    "system:serviceaccount:kube-system:generic-garbage-collector",
+    "system:serviceaccount:kube-system:namespace-controller",
+];
 
 #[cfg(test)]
 mod tests {
     use kube_webhook::admission::Operation;
+    use metal3::names;
     use serde_json::{Value, json, value::to_raw_value};
 
     use super::*;
+    use crate::api::RESOURCE_ID_LABEL;
 
     const OWN: &str = "system:serviceaccount:harbormaster-system:harbormaster";
 
@@ -221,6 +333,42 @@ mod tests {
         }
         // Who was detached before, for whatever reason, may be put back.
         assert!(update("luigi", &detached, &held("a")).await.is_allowed());
+    }
+
+    #[tokio::test]
+    async fn a_held_host_is_not_deleted_but_by_those_who_collect_what_was_deleted_before() {
+        let delete = async |user: &str, host: &Value| {
+            let cx = AdmissionContext::new(Operation::Delete).with_user(user, &[]);
+            let raw = to_raw_value(host).unwrap();
+            guard().delete(&Old::new(&raw), &cx).await.unwrap()
+        };
+        let refused = delete("luigi", &held("a")).await;
+        assert!(!refused.is_allowed());
+        assert!(refused.message().unwrap().contains("portal-101"));
+        let mut deleting = held("a");
+        deleting["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert!(delete("luigi", &deleting).await.is_allowed());
+        for user in COLLECTORS {
+            assert!(delete(user, &held("a")).await.is_allowed());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_held_host_keeps_its_names_and_what_its_user_will_notice_is_warned_of() {
+        let mut renamed = held("a");
+        renamed["metadata"]["labels"] = json!({RESOURCE_ID_LABEL: "7"});
+        assert!(!update("luigi", &held("a"), &renamed).await.is_allowed());
+        let mut off = held("a");
+        off["spec"]["online"] = json!(false);
+        let mut paused = held("a");
+        paused["metadata"]["annotations"] = json!({names::PAUSED: ""});
+        let mut rebooted = held("a");
+        rebooted["metadata"]["annotations"] = json!({"reboot.metal3.io": ""});
+        for changed in [off, paused, rebooted] {
+            let result = update("luigi", &held("a"), &changed).await;
+            assert!(result.is_allowed());
+            assert_eq!(result.warnings().len(), 1, "{result:?}");
+        }
     }
 
     #[tokio::test]

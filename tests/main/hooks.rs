@@ -3,13 +3,15 @@
 use harbormaster::api::v1::{Phase, Reservation};
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use metal3::BareMetalHost;
 use serde_json::{Value, json};
 use xtask::stage::{NAMESPACE, Stage};
 
-use crate::stage::{flat, hosts, new_host, post_signed, reservation_until, shared};
+use crate::stage::{
+    flat, hosts, named, new_host, post_signed, reservation_until, reservations, shared,
+};
 
 fn hosts_as(client: Client) -> Api<BareMetalHost> {
     Api::namespaced_with(client, NAMESPACE, &BareMetalHost::resource())
@@ -133,6 +135,10 @@ async fn a_deleted_host_that_is_held_can_still_lose_its_finalizers() {
     let stage = shared();
     held(stage, "doomed", "404").await;
     let hosts = hosts(stage);
+    let reason = json!({"metadata": {"annotations": {
+        "harbormaster.dev/break-glass": "the rack is being scrapped today",
+    }}});
+    merge(&hosts, "doomed", reason).await.unwrap();
     hosts
         .delete("doomed", &DeleteParams::default())
         .await
@@ -167,4 +173,129 @@ async fn what_the_hooks_decided_is_counted_on_the_admin_port() {
         assert!(metrics.contains(counted), "{counted} is not in\n{metrics}");
     }
     assert_eq!(crate::stage::scrape(stage, "/readyz").await, "ok\n");
+}
+
+#[tokio::test]
+async fn a_held_host_is_deleted_only_by_who_breaks_the_glass() {
+    let stage = shared();
+    held(stage, "undeletable", "410").await;
+    let hosts = hosts(stage);
+    let delete = async || {
+        let deleted = hosts.delete("undeletable", &DeleteParams::default()).await;
+        deleted.map(drop).map_err(|error| error.to_string())
+    };
+    let refusal = delete().await.unwrap_err();
+    assert!(
+        refusal.contains("held by Reservation portal-410"),
+        "{refusal}"
+    );
+    // A step of its own, and by somebody who may.
+    let reason = json!({"metadata": {"annotations": {
+        "harbormaster.dev/break-glass": "the rack is being scrapped today",
+    }}});
+    merge(&hosts, "undeletable", reason).await.unwrap();
+    delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_broken_glass_counts_for_one_write_and_only_for_those_who_may() {
+    let stage = shared();
+    held(stage, "glass", "411").await;
+    let with = |reason: &str, image: &str| {
+        json!({
+            "metadata": {"annotations": {"harbormaster.dev/break-glass": reason}},
+            "spec": {"image": {"url": image}},
+        })
+    };
+    let luigi = hosts_as(stage.control_plane().client_as("luigi", &[]).unwrap());
+    let refusal = merge(
+        &luigi,
+        "glass",
+        with("because I can do it", "http://rescue"),
+    )
+    .await
+    .unwrap_err();
+    assert!(refusal.contains("held by Reservation"), "{refusal}");
+    let admin = hosts(stage);
+    let rescue = with("the disk must be rescued", "http://rescue");
+    merge(&admin, "glass", rescue).await.unwrap();
+    let again = json!({"spec": {"image": {"url": "http://again"}}});
+    merge(&admin, "glass", again).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_booked_host_is_neither_deleted_nor_renamed_and_two_hosts_never_bear_one_name() {
+    let stage = shared();
+    new_host(stage, "booked").await;
+    let mut reservation = Reservation {
+        metadata: named("booked-later"),
+        ..Reservation::default()
+    };
+    reservation.spec = serde_json::from_value(json!({
+        "target": {"hostRef": {"name": "booked"}},
+        "window": {"start": "2199-01-01T00:00:00Z", "end": "2199-01-02T00:00:00Z"},
+    }))
+    .unwrap();
+    let reservations = reservations(stage);
+    reservations
+        .create(&PostParams::default(), &reservation)
+        .await
+        .unwrap();
+    reservation_until(stage, "booked-later", "to be accepted", |reservation| {
+        let status = reservation.status.as_ref();
+        let conditions = status.map(|status| &status.conditions);
+        conditions.is_some_and(|all| {
+            all.iter()
+                .any(|c| c.type_ == "Accepted" && c.status == "True")
+        })
+    })
+    .await;
+    let hosts = hosts(stage);
+    let rename = json!({"metadata": {"labels": {"harbormaster.dev/resource-id": "4711"}}});
+    // The hook's cache may lag behind the calendar for a moment.
+    let refusal = crate::stage::until("the hook to know of the booking", async || {
+        let params = DeleteParams {
+            dry_run: true,
+            ..DeleteParams::default()
+        };
+        hosts.delete("booked", &params).await.err()
+    })
+    .await;
+    assert!(
+        refusal
+            .to_string()
+            .contains("booked by Reservation booked-later"),
+        "{refusal}"
+    );
+    let refusal = merge(&hosts, "booked", rename.clone()).await.unwrap_err();
+    assert!(
+        refusal.contains("booked by Reservation booked-later"),
+        "{refusal}"
+    );
+
+    new_host(stage, "first-twin").await;
+    new_host(stage, "second-twin").await;
+    merge(&hosts, "first-twin", rename.clone()).await.unwrap();
+    let refusal = crate::stage::until("the hook to know of the twin", async || {
+        let params = PatchParams {
+            dry_run: true,
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(&rename);
+        hosts.patch("second-twin", &params, &patch).await.err()
+    })
+    .await;
+    assert!(
+        refusal.to_string().contains("host first-twin has the same"),
+        "{refusal}"
+    );
+
+    reservations
+        .delete("booked-later", &DeleteParams::default())
+        .await
+        .unwrap();
+    crate::stage::until("the booking to be gone", async || {
+        hosts.delete("booked", &DeleteParams::default()).await.ok()
+    })
+    .await;
 }
