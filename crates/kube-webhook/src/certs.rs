@@ -4,7 +4,10 @@
 //! Owns no renewal; refuses a key that doesn't belong to its certificate, and keeps the last good
 //! pair when a new one is bad.
 
+mod authority;
 mod ephemeral;
+pub mod rotation;
+mod trust;
 
 use std::{
     fmt,
@@ -21,6 +24,9 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+
+pub use authority::{Authority, CLOCK_SKEW};
+pub use trust::{Distrust, Validity, certificates, verify};
 
 /// A certificate chain and its key, which can be exchanged while a server uses them. Clones share
 /// the exchange.
@@ -73,7 +79,7 @@ impl TlsIdentity {
     /// If a name can't stand in a certificate.
     pub fn ephemeral(names: &[String]) -> Result<(Self, String), TlsError> {
         let made = ephemeral::make(names)?;
-        let identity = Self::from_pem(made.chain.as_bytes(), made.key.as_bytes())?;
+        let identity = Self::from_pem(made.leaf.chain.as_bytes(), made.leaf.key.as_bytes())?;
         Ok((identity, made.ca))
     }
 
@@ -156,6 +162,24 @@ impl fmt::Debug for TlsIdentity {
     }
 }
 
+/// A certificate chain and its key, in PEM. The key is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pem {
+    /// The chain, leaf first.
+    pub chain: String,
+    /// The private key.
+    pub key: String,
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Pem")
+            .field("chain", &self.chain)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a certificate can't be presented.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -177,6 +201,9 @@ pub enum TlsError {
     /// Chain and key don't belong together, or are of no use.
     #[error("the certificate and its key can't be used together")]
     Pair(#[source] rustls::Error),
+    /// A certificate that fits its key can't be read all the same.
+    #[error("the certificate can't be read")]
+    Unreadable,
     /// No certificate can be made for the names given.
     #[error("no certificate can be made: check the names")]
     Make(#[source] rcgen::Error),
@@ -256,7 +283,8 @@ mod tests {
         let names = ["localhost".to_owned()];
         let one = ephemeral::make(&names).unwrap();
         let other = ephemeral::make(&names).unwrap();
-        let error = TlsIdentity::from_pem(one.chain.as_bytes(), other.key.as_bytes()).unwrap_err();
+        let (chain, key) = (one.leaf.chain, other.leaf.key);
+        let error = TlsIdentity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap_err();
         assert!(matches!(error, TlsError::Pair(_)));
     }
 

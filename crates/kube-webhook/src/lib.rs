@@ -6,7 +6,7 @@ mod names;
 
 mod envelope;
 
-mod certs;
+pub mod certs;
 mod metrics;
 
 pub mod admission;

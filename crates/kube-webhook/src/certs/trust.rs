@@ -1,0 +1,99 @@
+//! Whether a caller with certain CAs would accept a chain, by the library that such callers use:
+//! for readiness, and for telling which CA a leaf is of. Judges at a given instant; calls nobody.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::{
+    RootCertStore,
+    client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
+};
+use x509_parser::parse_x509_certificate;
+
+use super::provider;
+
+/// From when until when a certificate is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// From then.
+    pub not_before: SystemTime,
+    /// Until then.
+    pub not_after: SystemTime,
+}
+
+impl Validity {
+    /// Of this certificate; `None` if it is none.
+    #[must_use]
+    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, parsed) = parse_x509_certificate(certificate).ok()?;
+        let at = |seconds: i64| {
+            let seconds = u64::try_from(seconds).unwrap_or(0);
+            UNIX_EPOCH + Duration::from_secs(seconds)
+        };
+        Some(Self {
+            not_before: at(parsed.validity().not_before.timestamp()),
+            not_after: at(parsed.validity().not_after.timestamp()),
+        })
+    }
+}
+
+/// The certificates in a PEM, as far as they can be read: what is between them is nobody's business.
+#[must_use]
+pub fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem)
+        .filter_map(Result::ok)
+        .collect()
+}
+
+/// Why a caller wouldn't accept a chain.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Distrust {
+    /// There is no chain, or no such name.
+    #[error("{0:?} is no name that a certificate can be good for")]
+    Name(String),
+    /// The verifier's reason.
+    #[error("the certificate is not accepted for {name}")]
+    Refused {
+        /// The name that the caller asks for.
+        name: String,
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+/// Whether a caller that trusts `roots` and asks for `name` accepts `chain`, leaf first, at `now`.
+///
+/// # Errors
+///
+/// Why it doesn't.
+pub fn verify(
+    chain: &[CertificateDer<'_>],
+    roots: &[CertificateDer<'_>],
+    name: &str,
+    now: SystemTime,
+) -> Result<(), Distrust> {
+    let server = ServerName::try_from(name).map_err(|_| Distrust::Name(name.to_owned()))?;
+    let judge = || {
+        let (leaf, intermediates) = chain
+            .split_first()
+            .ok_or(rustls::Error::NoCertificatesPresented)?;
+        let leaf = ParsedCertificate::try_from(leaf)?;
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(roots.iter().map(|root| root.clone().into_owned()));
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        verify_server_cert_signed_by_trust_anchor(
+            &leaf,
+            &store,
+            intermediates,
+            UnixTime::since_unix_epoch(since),
+            provider().signature_verification_algorithms.all,
+        )?;
+        verify_server_name(&leaf, &server)
+    };
+    judge().map_err(|source| Distrust::Refused {
+        name: name.to_owned(),
+        source,
+    })
+}
