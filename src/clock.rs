@@ -20,6 +20,11 @@ impl Clock {
         Self(Arc::new(move || at))
     }
 
+    /// A clock that tells what `now` does: one that is wrong, or that a simulation turns.
+    pub fn telling(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
     /// The instant.
     pub fn now(&self) -> Timestamp {
         (self.0)()

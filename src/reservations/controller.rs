@@ -9,6 +9,7 @@ mod trouble;
 use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt,
@@ -56,7 +57,11 @@ pub struct Context {
     policy: Policy,
     clock: Clock,
     troubles: Arc<Troubles>,
+    decide: Decide,
 }
+
+/// What decides.
+pub type Decide = fn(&Reservation, &HostCalendarStatus, &Lookup, &Policy, Timestamp) -> Decision;
 
 impl Context {
     /// A controller of the Reservations and hosts in `namespace`.
@@ -81,7 +86,14 @@ impl Context {
             policy,
             clock,
             troubles: Arc::default(),
+            decide,
         }
+    }
+
+    /// Lets another function decide: the simulation shows by it that a wrong one is found out.
+    #[must_use]
+    pub fn deciding(self, decide: Decide) -> Self {
+        Self { decide, ..self }
     }
 }
 
@@ -108,7 +120,10 @@ pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
         )
         .graceful_shutdown_on(shutdown.shared())
         .run(
-            |reservation, context| async move { reconcile(&reservation, &context).await },
+            |reservation, context| async move {
+                let again = pass(&reservation.name_any(), &context).await?;
+                Ok::<_, ApiError>(again.map_or_else(Requeue::await_change, Requeue::requeue))
+            },
             |reservation, error, context| {
                 warn!(
                     reservation = reservation.name_any(),
@@ -176,16 +191,16 @@ fn pinned_name(reservation: &Reservation) -> Option<&str> {
     Some(&status.host_ref.as_ref()?.name)
 }
 
-/// One pass over one reservation.
-async fn reconcile(cached: &Reservation, context: &Context) -> Result<Requeue, ApiError> {
-    let name = cached.name_any();
-    let read = within_deadline(context.reservations.get_opt(&name)).await?;
+/// One pass over one reservation. Says after which time to look again, if there is anything
+/// to look at. Called by the controller, and by the simulation in its place.
+pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, ApiError> {
+    let read = within_deadline(context.reservations.get_opt(name)).await?;
     let Some(reservation) = read else {
-        return Ok(Requeue::await_change());
+        return Ok(None);
     };
     let host = find(&reservation, context).await?;
     let calendar = find_calendar(&reservation, &host, context).await?;
-    let mut decision = decide(
+    let mut decision = (context.decide)(
         &reservation,
         &calendar.bookings,
         &host,
@@ -205,10 +220,10 @@ async fn reconcile(cached: &Reservation, context: &Context) -> Result<Requeue, A
     match acted {
         Ok(()) => {
             context.troubles.clear(&uid);
-            Ok(requeue(&decision, context))
+            Ok(Some(again(&decision, context)))
         }
         // Somebody was faster: look again, at what they left.
-        Err(error) if was_overtaken(&error) => Ok(Requeue::requeue(OVERTAKEN)),
+        Err(error) if was_overtaken(&error) => Ok(Some(OVERTAKEN)),
         Err(error) => Err(error),
     }
 }
@@ -394,13 +409,13 @@ async fn finalize(
     Ok(())
 }
 
-fn requeue(decision: &Decision, context: &Context) -> Requeue {
+fn again(decision: &Decision, context: &Context) -> Duration {
     let Some(wake) = decision.wake else {
-        return Requeue::requeue(RESYNC);
+        return RESYNC;
     };
     let left = wake.duration_since(context.clock.now());
     let left = Duration::try_from(left).unwrap_or_default();
-    Requeue::requeue(left.clamp(SOONEST, RESYNC))
+    left.clamp(SOONEST, RESYNC)
 }
 
 fn was_overtaken(error: &ApiError) -> bool {

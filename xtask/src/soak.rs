@@ -21,6 +21,15 @@ pub(crate) struct Soak {
 enum What {
     /// Convert made-up Reservations of every version there and back
     Conversion(Conversion),
+    /// Drive the program's own code through seeded schedules of everything that can go wrong
+    Simulation(Simulation),
+}
+
+#[derive(Args)]
+struct Simulation {
+    /// What the simulation takes: `--schedules N`, `--seed N --trace`, `--keep-going`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
 }
 
 #[derive(Args)]
@@ -38,6 +47,19 @@ impl Soak {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.what {
             What::Conversion(conversion) => conversion.run(),
+            What::Simulation(simulation) => {
+                let mut run = tool::cargo();
+                run.args([
+                    "run",
+                    "--quiet",
+                    "--profile",
+                    "soak",
+                    "--package",
+                    "simulation",
+                    "--",
+                ]);
+                tool::run(run.args(simulation.arguments))
+            }
         }
     }
 }

@@ -1,0 +1,113 @@
+//! What a run has really met: a simulation that passes because nothing happened is worth
+//! nothing, so each fault and each situation is counted where it takes effect.
+
+use std::{collections::BTreeMap, fmt};
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Fault {
+    AnswerLost,
+    CleaningDisabled,
+    CleaningError,
+    ClockBack,
+    ClockForward,
+    Crash,
+    EventEarly,
+    EventLate,
+    EventLost,
+    EventRepeated,
+    HandImage,
+    HandTouch,
+    HostDeleted,
+    HostDetached,
+    HostMadeAnew,
+    HostPaused,
+    OperatorDown,
+    ProvisioningError,
+    RecordDeleted,
+    ServerError,
+    TwoLeaders,
+    WatchLost,
+    WriterBetween,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 23] = [
+        Self::AnswerLost,
+        Self::CleaningDisabled,
+        Self::CleaningError,
+        Self::ClockBack,
+        Self::ClockForward,
+        Self::Crash,
+        Self::EventEarly,
+        Self::EventLate,
+        Self::EventLost,
+        Self::EventRepeated,
+        Self::HandImage,
+        Self::HandTouch,
+        Self::HostDeleted,
+        Self::HostDetached,
+        Self::HostMadeAnew,
+        Self::HostPaused,
+        Self::OperatorDown,
+        Self::ProvisioningError,
+        Self::RecordDeleted,
+        Self::ServerError,
+        Self::TwoLeaders,
+        Self::WatchLost,
+        Self::WriterBetween,
+    ];
+}
+
+/// How often what was met.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Coverage {
+    /// Faults, by kind.
+    pub faults: BTreeMap<Fault, u64>,
+    /// Phases, answers and situations, by name.
+    pub met: BTreeMap<String, u64>,
+    /// Passes of a controller.
+    pub passes: u64,
+    /// Requests to the API server.
+    pub requests: u64,
+}
+
+impl Coverage {
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        *self.faults.entry(fault).or_default() += 1;
+    }
+
+    pub(crate) fn meet(&mut self, what: impl Into<String>) {
+        *self.met.entry(what.into()).or_default() += 1;
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        for (fault, times) in &other.faults {
+            *self.faults.entry(*fault).or_default() += times;
+        }
+        for (what, times) in &other.met {
+            *self.met.entry(what.clone()).or_default() += times;
+        }
+        self.passes += other.passes;
+        self.requests += other.requests;
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} passes, {} requests", self.passes, self.requests)?;
+        writeln!(f, "faults:")?;
+        for fault in Fault::ALL {
+            let times = self.faults.get(&fault).copied().unwrap_or_default();
+            writeln!(f, "  {times:>10}  {fault:?}")?;
+        }
+        writeln!(f, "met:")?;
+        for (what, times) in &self.met {
+            writeln!(f, "  {times:>10}  {what}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,330 @@
+//! The world of one schedule: the API server, the machines, the clocks, and what is still to
+//! happen. Synchronous; whoever drives it holds it for a step at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+use metal3::simulator::{Situation, Timings};
+use serde_json::{Value, json};
+
+use crate::{
+    Options,
+    api_server::{Answer, ApiServer, Kind, Request, Verb},
+    coverage::{Coverage, Fault},
+    oracle::{Oracle, Times, host},
+    people::{Deed, deeds},
+};
+
+/// Who writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Actor {
+    /// A person with kubectl.
+    Admin,
+    /// The event door.
+    Door,
+    /// A replica that believes that it leads.
+    Leader(usize),
+    /// Metal3's operator.
+    Operator,
+}
+
+/// One machine's operator, between two looks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Machine {
+    pub(crate) situation: Option<Situation>,
+    pub(crate) due: Option<Timestamp>,
+}
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) server: ApiServer,
+    pub(crate) now: Timestamp,
+    pub(crate) rng: Rng,
+    pub(crate) coverage: Coverage,
+    /// Nothing goes wrong any more.
+    pub(crate) is_calm: bool,
+    pub(crate) are_two_leading: bool,
+    /// Which replicas have died in the midst of a pass.
+    pub(crate) dead: [bool; 2],
+    /// How deep in each other passes are.
+    pub(crate) depth: u8,
+    /// Passes since time last went on.
+    pub(crate) passes_at_once: u64,
+    pub(crate) machines: BTreeMap<String, Machine>,
+    pub(crate) timings: Timings,
+    pub(crate) operator_back: Timestamp,
+    pub(crate) deeds: BTreeMap<(Timestamp, u64), Deed>,
+    /// When each Reservation is to be looked at.
+    pub(crate) due: BTreeMap<String, Timestamp>,
+    /// The objects that the senders were told are stored.
+    pub(crate) acknowledged: BTreeSet<String>,
+    pub(crate) trace: Option<Vec<String>>,
+    pub(crate) broken: Option<String>,
+    oracle: Oracle,
+    skews: [SignedDuration; 2],
+    latest: Timestamp,
+    quiet: BTreeSet<Fault>,
+    numbered: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, options: &Options) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let minutes = |rng: &mut Rng, most: u64| Duration::from_secs(rng.u64(5..most * 60));
+        let timings = Timings {
+            registering: minutes(&mut rng, 1),
+            inspecting: minutes(&mut rng, 3),
+            preparing: minutes(&mut rng, 2),
+            provisioning: minutes(&mut rng, 12),
+            deprovisioning: minutes(&mut rng, 20),
+            powering_off: minutes(&mut rng, 1),
+            deleting: minutes(&mut rng, 1),
+            retry: minutes(&mut rng, 2),
+        };
+        let mut world = Self {
+            server: ApiServer::default(),
+            now: Timestamp::from_second(START).expect("a time of this century"),
+            rng,
+            coverage: Coverage::default(),
+            is_calm: false,
+            are_two_leading: false,
+            dead: [false; 2],
+            depth: 0,
+            passes_at_once: 0,
+            machines: BTreeMap::new(),
+            timings,
+            operator_back: Timestamp::MIN,
+            deeds: BTreeMap::new(),
+            due: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+            trace: options.trace.then(Vec::new),
+            broken: None,
+            oracle: Oracle::default(),
+            skews: [SignedDuration::ZERO; 2],
+            latest: Timestamp::MIN,
+            quiet: options.quiet.clone(),
+            numbered: 0,
+        };
+        deeds(&mut world);
+        world
+    }
+
+    /// Whether this goes wrong now, once in so many thousand times.
+    pub(crate) fn goes_wrong(&mut self, fault: Fault, per_mille: u32) -> bool {
+        let drawn = self.rng.u32(0..1000) < per_mille;
+        if !drawn || self.is_calm || self.quiet.contains(&fault) {
+            return false;
+        }
+        self.coverage.fault(fault);
+        self.note(|| format!("FAULT {fault:?}"));
+        true
+    }
+
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
+        let now = self.now;
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{now} {}", what()));
+        }
+    }
+
+    pub(crate) fn later(&mut self, at: Timestamp, deed: Deed) {
+        self.numbered += 1;
+        self.deeds.insert((at.max(self.now), self.numbered), deed);
+    }
+
+    /// What time a replica believes it to be.
+    pub(crate) fn believed(&mut self, leader: usize) -> Timestamp {
+        let believed = self.now + self.skews[leader];
+        self.latest = self.latest.max(believed).max(self.now);
+        believed
+    }
+
+    pub(crate) fn turn_clock(&mut self, leader: usize, by: SignedDuration) {
+        self.skews[leader] = by;
+        self.note(|| format!("replica {leader}'s clock is off by {by}"));
+        // A clock that is turned wakes nobody, but what was asked for by its time is overdue.
+    }
+
+    /// Does one request, and looks at what it did.
+    pub(crate) fn request(&mut self, actor: Actor, request: &Request) -> Answer {
+        let now = self.now;
+        let (answer, change) = self.server.handle(request, now);
+        if request.verb.is_write() {
+            self.note(|| told(actor, request, &answer));
+            if answer.code == 409 {
+                self.coverage.meet("a conflict");
+            }
+        }
+        let Some(change) = change else {
+            return answer;
+        };
+        let writers = match actor {
+            Actor::Leader(leader) => self.believed(leader),
+            _ => self.now,
+        };
+        let times = Times {
+            latest: self.latest.max(self.now),
+            writers,
+        };
+        let judged = self
+            .oracle
+            .judge(actor, &change, &self.server, times, &mut self.coverage);
+        if let (Err(broken), None) = (judged, &self.broken) {
+            self.note(|| format!("BROKEN {broken}"));
+            self.broken = Some(broken);
+        }
+        let is_seen = !self.goes_wrong(Fault::WatchLost, 20);
+        match change.kind {
+            Kind::Host => {
+                let reaction = Duration::from_millis(self.rng.u64(0..8000));
+                self.look_at(&change.name, now + reaction);
+                if is_seen {
+                    self.wake(&change.name);
+                }
+            }
+            Kind::Calendar if is_seen => self.wake(&change.name),
+            Kind::Reservation if is_seen => drop(self.due.insert(change.name, now)),
+            _ => {}
+        }
+        answer
+    }
+
+    /// What the controller's watches wake when a host or its calendar changes: whoever has
+    /// to do with the host, and is not over or still has it.
+    fn wake(&mut self, host: &str) {
+        let now = self.now;
+        let holder = self.server.one(Kind::Host, host);
+        let holder = holder.map(|it| it["spec"]["consumerRef"]["uid"].clone());
+        let unfinished: Vec<_> = self
+            .server
+            .all(Kind::Reservation)
+            .filter(|(_, object)| {
+                let (spec, status) = (&object["spec"], &object["status"]);
+                let names = [
+                    &spec["resource"]["name"],
+                    &spec["target"]["hostRef"]["name"],
+                    &status["hostRef"]["name"],
+                    &status["calendar"],
+                ];
+                let is_over = matches!(status["phase"].as_str(), Some("Released" | "Failed"));
+                let holds = holder.as_ref() == Some(&object["metadata"]["uid"]);
+                names.iter().any(|name| **name == host) && (!is_over || holds)
+            })
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        for name in unfinished {
+            self.due.insert(name, now);
+        }
+    }
+
+    pub(crate) fn look_at(&mut self, name: &str, at: Timestamp) {
+        let machine = self.machines.entry(name.to_owned()).or_default();
+        machine.due = Some(machine.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// A merge patch by a person, or by the operator.
+    pub(crate) fn patch(&mut self, actor: Actor, kind: Kind, name: &str, patch: Value) {
+        let request = Request {
+            kind,
+            name: name.to_owned(),
+            status: false,
+            verb: Verb::Merge(patch),
+        };
+        self.request(actor, &request);
+    }
+
+    pub(crate) fn make_host(&mut self, name: &str) {
+        let object = json!({
+            "metadata": {"name": name},
+            "spec": {"online": false, "bmc": {
+                "address": "redfish://192.0.2.7/redfish/v1/Systems/1",
+                "credentialsName": format!("{name}-bmc"),
+            }},
+        });
+        let request = Request {
+            kind: Kind::Host,
+            name: String::new(),
+            status: false,
+            verb: Verb::Create(object),
+        };
+        self.request(Actor::Admin, &request);
+    }
+
+    pub(crate) fn host_names(&self) -> Vec<String> {
+        let hosts = self.server.all(Kind::Host);
+        hosts.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    pub(crate) fn held_or_not(&self, name: &str) -> Option<bool> {
+        let object = self.server.one(Kind::Host, name)?;
+        Some(host(object).consumer().is_some())
+    }
+
+    pub(crate) fn at_rest(&self) -> Result<(), String> {
+        if let Some(lost) = self
+            .acknowledged
+            .iter()
+            .find(|name| !self.due.contains_key(*name) && !self.is_known(name))
+        {
+            return Err(format!("{lost} was acknowledged, and is not there"));
+        }
+        self.oracle.at_rest(&self.server)
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        self.server.one(Kind::Reservation, name).is_some()
+    }
+}
+
+fn told(actor: Actor, request: &Request, answer: &Answer) -> String {
+    let Request {
+        kind, name, status, ..
+    } = request;
+    let (verb, body) = match &request.verb {
+        Verb::Apply(body) => ("apply", body.clone()),
+        Verb::Create(body) => ("create", body.clone()),
+        Verb::Replace(body) => ("replace", body.clone()),
+        Verb::Merge(body) => ("merge", body.clone()),
+        Verb::Json(patch) => ("patch", json!(patch)),
+        Verb::Delete { .. } => ("delete", Value::Null),
+        Verb::Get | Verb::List { .. } => ("read", Value::Null),
+    };
+    let body = match (kind, status) {
+        (Kind::Reservation, true) => {
+            let status = &body["status"];
+            let short: Vec<_> = status["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|it| format!("{}={}", it["type"], it["reason"]).replace('"', ""))
+                .collect();
+            format!("{} {}", status["phase"], short.join(" "))
+        }
+        (Kind::Host, true) => format!(
+            "{} {} image={}",
+            body["status"]["provisioning"]["state"],
+            body["status"]["operationalStatus"],
+            body["status"]["provisioning"]["image"]["url"]
+        ),
+        (Kind::Calendar, true) => body["status"]["bookings"].to_string(),
+        _ => body.to_string(),
+    };
+    let part = if *status { "/status" } else { "" };
+    format!(
+        "{actor:?} {verb} {kind:?} {name}{part} -> {} {body}",
+        answer.code
+    )
+}
+
+/// 2026-01-01T00:00:00Z.
+pub(crate) const START: i64 = 1_767_225_600;
+
+/// The image that a free host carries, in those worlds that want one.
+pub(crate) const FREE_IMAGE: &str = "http://images.example.com/idle.qcow2";
+
+/// How long imaging may take.
+pub(crate) const PROVISIONING_TIMEOUT: Duration = Duration::from_secs(45 * 60);
