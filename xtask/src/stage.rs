@@ -342,7 +342,8 @@ pub const NAMESPACE: &str = "default";
 /// What the API server calls the Service.
 const SERVICE_NAME: &str = "harbormaster.harbormaster-system.svc";
 
-const USER: &str = "system:serviceaccount:harbormaster-system:harbormaster";
+/// Who the program is on the stage: its own service account.
+pub const USER: &str = "system:serviceaccount:harbormaster-system:harbormaster";
 
 /// A secret as the portal makes them: its text is the key.
 pub const SECRET: &str = "ZGVtby1zZWNyZXQtMzItYnl0ZXMtbG9uZy1leGFtcGw=";
