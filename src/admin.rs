@@ -1,7 +1,10 @@
 //! The admin port: plain HTTP for the kubelet's probes and for Prometheus.
 //!
 //! It needs neither TLS nor the webhooks' limits, and goes last: while the listeners part
-//! with their callers, it says that we are not ready. Called by the wiring alone.
+//! with their callers, it says that we are not ready. What else readiness depends on comes
+//! in as [`Check`]s. Called by the wiring alone.
+
+mod readiness;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -12,6 +15,7 @@ use std::{
 use anyhow::Context as _;
 use axum::{
     Router,
+    extract::RawQuery,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -20,6 +24,9 @@ use axum_server::Handle;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::{sync::watch, task::JoinHandle};
 
+use self::readiness::report;
+pub(crate) use self::readiness::{Check, Verdict};
+
 /// The listener, serving.
 pub(crate) struct Admin {
     handle: Handle<SocketAddr>,
@@ -27,16 +34,25 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Serves probes and the metrics of `registry`; unready once `stopping` is true.
+    /// Serves probes and the metrics of `registry`; unready once `stopping` is true, or while
+    /// a check fails.
     pub(crate) fn serve(
         listener: TcpListener,
         registry: Registry,
+        mut checks: Vec<Check>,
         stopping: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
         listener.set_nonblocking(true)?;
         let handle = Handle::new();
         let server = axum_server::from_tcp(listener)?.handle(handle.clone());
-        let router = router(registry, stopping);
+        checks.push(Check::new("shutdown", move || {
+            if *stopping.borrow() {
+                Verdict::Unready("shutting down".to_owned())
+            } else {
+                Verdict::Ready
+            }
+        }));
+        let router = router(registry, checks);
         let task = tokio::spawn(server.serve(router.into_make_service()));
         Ok(Self { handle, task })
     }
@@ -48,17 +64,18 @@ impl Admin {
     }
 }
 
-fn router(registry: Registry, stopping: watch::Receiver<bool>) -> Router {
+fn router(registry: Registry, checks: Vec<Check>) -> Router {
     let alive = get(|| async { "ok\n" });
-    let ready = get(move || {
-        let stops = *stopping.borrow();
-        async move {
-            if stops {
-                (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
-            } else {
-                (StatusCode::OK, "ok\n")
-            }
-        }
+    let checks = Arc::new(checks);
+    let ready = get(move |RawQuery(query): RawQuery| {
+        let verbose = query.is_some_and(|query| query.split('&').any(is_verbose));
+        let (ready, text) = report(&checks, verbose);
+        let status = if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        async move { (status, text) }
     });
     let registry = Arc::new(registry);
     let metrics = get(move || {
@@ -79,6 +96,11 @@ fn metrics(registry: &Registry) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+}
+
+/// `?verbose`, and `?verbose=` or `?verbose=1`, which kube-apiserver takes as well.
+fn is_verbose(word: &str) -> bool {
+    word.split('=').next() == Some("verbose")
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -22,13 +22,15 @@ use tokio::{sync::watch, task::JoinSet};
 use tracing::{error, info, warn};
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, Check, Verdict},
     clock::Clock,
     config::{Config, TlsMode},
     events::{
         intake::{Door, routes},
+        metrics::EventMetrics,
         record::Recorder,
         secrets::SecretsDir,
+        signature::Secrets,
         spool::{Spool, Writer},
     },
     reservations::{
@@ -52,6 +54,7 @@ use crate::{
 pub struct App {
     tls: Server,
     identity: TlsIdentity,
+    secrets: Secrets,
     secrets_dir: Option<SecretsDir>,
     admin: TcpListener,
     registry: Registry,
@@ -107,6 +110,8 @@ impl App {
             glass,
             Clock::system(),
         );
+        let event_metrics = EventMetrics::register(&mut registry);
+        event_metrics.unsigned_mode(secrets.is_unsigned_mode());
         let clock = Clock::system();
         let (calendars, calendar_feed) =
             Calendars::new(Api::namespaced(client.clone(), &config.namespace));
@@ -127,9 +132,10 @@ impl App {
             recorder = recorder.spooling(spool.clone());
         }
         let door = Door {
-            secrets,
+            secrets: secrets.clone(),
             filters: config.filters,
             recorder: recorder.clone(),
+            metrics: event_metrics,
             clock: clock.clone(),
         };
         let router = routes(door.clone())
@@ -165,6 +171,7 @@ impl App {
         Ok(Self {
             tls,
             identity,
+            secrets,
             secrets_dir,
             admin,
             registry,
@@ -206,7 +213,8 @@ impl App {
         }
 
         let stop = Stop::new();
-        let admin = Admin::serve(self.admin, self.registry, stop.is_on())?;
+        let checks = vec![senders(self.secrets)];
+        let admin = Admin::serve(self.admin, self.registry, checks, stop.is_on())?;
         let mut tasks = JoinSet::new();
         let servers = [Some(self.tls), self.events];
         for server in servers.into_iter().flatten() {
@@ -268,6 +276,19 @@ impl App {
         info!("done");
         Ok(())
     }
+}
+
+/// Whether there is a sender whose events can be taken.
+fn senders(secrets: Secrets) -> Check {
+    Check::new("events", move || {
+        if secrets.is_unsigned_mode() {
+            Verdict::ReadyBut("no WEBHOOK_SECRET is set, so signatures are not checked".to_owned())
+        } else if secrets.refuses_all() {
+            Verdict::Unready("WEBHOOK_SECRETS_DIR holds no secret: every event gets 401".to_owned())
+        } else {
+            Verdict::Ready
+        }
+    })
 }
 
 /// One switch for all tasks.

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod intake;
 pub mod intent;
 pub mod json;
+pub mod metrics;
 pub mod plan;
 pub mod spool;
 

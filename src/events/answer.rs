@@ -6,7 +6,12 @@
 use serde::Serialize;
 use tracing::{info, warn};
 
-use super::{event::Item, intent::Intent, record::Recorded};
+use super::{
+    event::{EventType, Item},
+    intent::{Intent, shown},
+    metrics::Outcome,
+    record::Recorded,
+};
 
 /// The body of a 200.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -28,11 +33,11 @@ pub(super) struct ItemAnswer {
 }
 
 impl Answer {
-    pub(super) fn to_one(intent: &Intent, recorded: &Recorded) -> Self {
-        let (status, message) = words(intent, recorded);
+    /// What is told of a delivery's only event.
+    pub(super) fn to_one(told: Told) -> Self {
         Self {
-            status,
-            message,
+            status: told.status(),
+            message: told.message,
             items: None,
         }
     }
@@ -56,46 +61,91 @@ impl Answer {
 }
 
 impl ItemAnswer {
-    pub(super) fn new(item: Item, intent: &Intent, recorded: &Recorded) -> Self {
-        let (status, message) = match item.event {
-            Ok(_) => words(intent, recorded),
-            Err(refusal) => {
-                warn!("refused an event of a batch: {refusal}");
-                (REJECTED, refusal.to_string())
-            }
-        };
+    pub(super) fn new(item: Item, told: Told) -> Self {
         Self {
             event_id: item.event_id,
             resource_name: item.resource_name,
-            status,
-            message,
+            status: told.status(),
+            message: told.message,
         }
     }
 }
 
-fn words(intent: &Intent, recorded: &Recorded) -> (&'static str, String) {
-    let name = intent
-        .booking()
-        .map_or("", |booking| booking.resource_name.as_str());
-    let (status, message) = match (recorded, intent) {
-        (Recorded::Ignored(reason), _) | (_, Intent::Ignore(reason)) => (IGNORED, reason.clone()),
-        (Recorded::AlreadyHandled, _) => (SUCCESS, format!("Already handled for {name}")),
-        (Recorded::Spooled | Recorded::Taken(_), Intent::Begin { .. }) => {
-            (SUCCESS, format!("Provisioning initiated for {name}"))
+/// What became of one event, in words.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) outcome: Outcome,
+    message: String,
+}
+
+impl Told {
+    /// Of an event of a batch, perhaps a broken one.
+    pub(super) fn of_item(
+        event_type: Option<EventType>,
+        item: &Item,
+        intent: &Intent,
+        recorded: &Recorded,
+    ) -> Self {
+        let Err(refusal) = &item.event else {
+            return Self::of(event_type, intent, recorded);
+        };
+        warn!("refused an event of a batch: {refusal}");
+        Self {
+            outcome: Outcome::Rejected,
+            message: refusal.to_string(),
         }
-        (Recorded::Spooled | Recorded::Taken(_), Intent::Schedule { .. }) => {
-            (SUCCESS, format!("Reservation recorded for {name}"))
-        }
-        (Recorded::Spooled | Recorded::Taken(_), Intent::Delete { .. } | Intent::End { .. }) => {
-            (SUCCESS, format!("Deprovisioning initiated for {name}"))
-        }
-    };
-    match recorded {
-        Recorded::Taken(reservation) => info!(reservation, "event taken: {message}"),
-        Recorded::Spooled => info!("event spooled: {message}"),
-        Recorded::AlreadyHandled | Recorded::Ignored(_) => info!("event {status}: {message}"),
     }
-    (status, message)
+
+    /// Of a sound event. The log is told, too: ids and names, and no other text of the
+    /// sender's.
+    pub(super) fn of(event_type: Option<EventType>, intent: &Intent, recorded: &Recorded) -> Self {
+        let booking = intent.booking();
+        let name = booking.map_or("", |booking| booking.resource_name.as_str());
+        let (outcome, message) = match (recorded, intent) {
+            (Recorded::Ignored(reason), _) | (_, Intent::Ignore(reason)) => {
+                (Outcome::Ignored, reason.clone())
+            }
+            (Recorded::AlreadyHandled, _) => {
+                (Outcome::Known, format!("Already handled for {name}"))
+            }
+            (Recorded::Spooled | Recorded::Taken(_), Intent::Begin { .. }) => {
+                (Outcome::Taken, format!("Provisioning initiated for {name}"))
+            }
+            (Recorded::Spooled | Recorded::Taken(_), Intent::Schedule { .. }) => {
+                (Outcome::Taken, format!("Reservation recorded for {name}"))
+            }
+            (Recorded::Spooled | Recorded::Taken(_), Intent::Delete { .. } | Intent::End { .. }) => (
+                Outcome::Taken,
+                format!("Deprovisioning initiated for {name}"),
+            ),
+        };
+        let outcome = match recorded {
+            Recorded::Spooled => Outcome::Spooled,
+            _ => outcome,
+        };
+        let reservation = match recorded {
+            Recorded::Taken(reservation) => Some(reservation.as_str()),
+            Recorded::AlreadyHandled | Recorded::Ignored(_) | Recorded::Spooled => None,
+        };
+        let event_id = booking.and_then(|booking| booking.event_id.as_deref());
+        info!(
+            event_type = event_type.map_or(EventType::UNKNOWN, EventType::as_str),
+            event_id = event_id.map(shown),
+            resource = booking.map(|booking| shown(&booking.resource_name)),
+            reservation,
+            "event {}",
+            outcome.as_str()
+        );
+        Self { outcome, message }
+    }
+
+    fn status(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Ignored => IGNORED,
+            Outcome::Known | Outcome::Spooled | Outcome::Taken => SUCCESS,
+            Outcome::Rejected | Outcome::Unsigned | Outcome::Unstored => REJECTED,
+        }
+    }
 }
 
 const IGNORED: &str = "ignored";

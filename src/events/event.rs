@@ -4,6 +4,7 @@
 //! signature holds. Refuses what isn't JSON and what is of no known shape, naming the field
 //! and never its value. Unknown fields are ignored.
 
+mod event_type;
 mod fields;
 mod flat;
 mod wrapped;
@@ -12,12 +13,22 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::event_type::EventType;
 use self::fields::Fields;
 use super::{
     json::{self, NotJson},
     signature::VerifiedDelivery,
     time::EventTime,
 };
+
+/// What a delivery is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// Its type, if it is one that the senders know.
+    pub event_type: Option<EventType>,
+    /// What it says.
+    pub message: Message,
+}
 
 /// What a delivery says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +136,7 @@ pub enum Refusal {
 }
 
 /// Reads a delivery.
-pub fn parse(delivery: &VerifiedDelivery) -> Result<Message, Refusal> {
+pub fn parse(delivery: &VerifiedDelivery) -> Result<Delivered, Refusal> {
     let Value::Object(root) = json::parse(delivery.body())? else {
         return Err(shape("body", "must be an object"));
     };
@@ -133,11 +144,18 @@ pub fn parse(delivery: &VerifiedDelivery) -> Result<Message, Refusal> {
     let Some(Value::String(event_type)) = root.value("eventType") else {
         return Err(shape("eventType", "must be a string"));
     };
+    Ok(Delivered {
+        event_type: EventType::parse(event_type),
+        message: message(root, event_type)?,
+    })
+}
+
+fn message(root: Fields<'_>, event_type: &str) -> Result<Message, Refusal> {
     let events = root.value("events");
     if events.is_some() && root.value("resourceName").is_some() {
         return Err(shape("events", "can't stand beside resourceName"));
     }
-    let event = match (event_type.as_str(), events, root.value("data")) {
+    let event = match (event_type, events, root.value("data")) {
         ("EVENT_START", Some(events), _) => {
             return flat::batch(root, events, Event::Start).map(Message::Batch);
         }

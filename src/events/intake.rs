@@ -4,7 +4,10 @@
 //! Order matters: size and encoding first, then the signature over the raw bytes, and only
 //! then is anything parsed or logged. Called by the listeners; knows nothing of hosts.
 
-use std::{error::Error, time::Duration};
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -20,9 +23,10 @@ use serde::Serialize;
 use tracing::{error, warn};
 
 use super::{
-    answer::{Answer, ItemAnswer},
-    event::{self, Message, Refusal},
+    answer::{Answer, ItemAnswer, Told},
+    event::{self, Delivered, Event, EventType, Item, Message, Refusal},
     intent::{Filters, Intent, intent},
+    metrics::{EventMetrics, Outcome},
     record::{NotRecorded, Recorder},
     signature::Secrets,
 };
@@ -37,6 +41,8 @@ pub struct Door {
     pub filters: Filters,
     /// Where they are stored.
     pub recorder: Recorder,
+    /// What is counted.
+    pub metrics: EventMetrics,
     /// The time of receipt.
     pub clock: Clock,
 }
@@ -65,9 +71,12 @@ async fn receive(State(door): State<Door>, request: Request<Body>) -> Response {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
-    match deliver(&door, &head.headers, body).await {
+    let begun = Instant::now();
+    let answer = match deliver(&door, &head.headers, body).await {
         Ok(answer) | Err(answer) => answer,
-    }
+    };
+    door.metrics.answered(begun.elapsed());
+    answer
 }
 
 /// The whole body, unless it is too large or too slow.
@@ -98,13 +107,15 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
 
 async fn deliver(door: &Door, headers: &HeaderMap, body: Bytes) -> Result<Response, Response> {
     let delivery = door.secrets.verify(headers, body).map_err(|bad| {
+        door.metrics.count(None, Outcome::Unsigned);
         warn!(
             "refused an event: {bad}. If the secret came from a Kubernetes Secret, check that \
              it was not base64-decoded once too often"
         );
         detail(StatusCode::UNAUTHORIZED, &bad.to_string())
     })?;
-    let message = event::parse(&delivery).map_err(|refusal| {
+    let delivered = event::parse(&delivery).map_err(|refusal| {
+        door.metrics.count(None, Outcome::Rejected);
         warn!("refused a signed event: {refusal}");
         let status = match refusal {
             Refusal::NotJson(_) => StatusCode::BAD_REQUEST,
@@ -112,39 +123,64 @@ async fn deliver(door: &Door, headers: &HeaderMap, body: Bytes) -> Result<Respon
         };
         detail(status, &refusal.to_string())
     })?;
-    let now = door.clock.now();
-    match message {
-        Message::One(event) => {
-            let intent = intent(*event, &door.filters, now);
-            let recorded = door
-                .recorder
-                .record(&intent, now)
-                .await
-                .map_err(not_stored)?;
-            Ok(reply(StatusCode::OK, &Answer::to_one(&intent, &recorded)))
-        }
-        Message::Batch(items) => {
-            // A broken item is told so, and doesn't keep the others out.
-            let intents: Vec<_> = items
-                .iter()
-                .map(|item| match &item.event {
-                    Ok(event) => intent(event.clone(), &door.filters, now),
-                    Err(refusal) => Intent::Ignore(refusal.to_string()),
-                })
-                .collect();
-            let recorded = door.recorder.record_all(&intents, now).await;
-            let recorded = recorded.map_err(not_stored)?;
-            let answers = items.into_iter().zip(intents.iter().zip(&recorded));
-            let answers = answers
-                .map(|(item, (intent, recorded))| ItemAnswer::new(item, intent, recorded))
-                .collect();
-            Ok(reply(StatusCode::OK, &Answer::to_batch(answers)))
-        }
-    }
+    let Delivered {
+        event_type,
+        message,
+    } = delivered;
+    let answer = match message {
+        Message::One(event) => one(door, event_type, *event).await,
+        Message::Batch(items) => batch(door, event_type, items).await,
+    };
+    let answer = answer.map_err(|error| {
+        let outcome = if error.is_final() {
+            Outcome::Rejected
+        } else {
+            Outcome::Unstored
+        };
+        door.metrics.count(event_type, outcome);
+        not_stored(&error)
+    })?;
+    Ok(reply(StatusCode::OK, &answer))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
-fn not_stored(error: NotRecorded) -> Response {
+async fn one(
+    door: &Door,
+    event_type: Option<EventType>,
+    event: Event,
+) -> Result<Answer, NotRecorded> {
+    let now = door.clock.now();
+    let intent = intent(event, &door.filters, now);
+    let recorded = door.recorder.record(&intent, now).await?;
+    let told = Told::of(event_type, &intent, &recorded);
+    door.metrics.count(event_type, told.outcome);
+    Ok(Answer::to_one(told))
+}
+
+async fn batch(
+    door: &Door,
+    event_type: Option<EventType>,
+    items: Vec<Item>,
+) -> Result<Answer, NotRecorded> {
+    let now = door.clock.now();
+    // A broken item is told so, and doesn't keep the others out.
+    let intents: Vec<_> = items
+        .iter()
+        .map(|item| match &item.event {
+            Ok(event) => intent(event.clone(), &door.filters, now),
+            Err(refusal) => Intent::Ignore(refusal.to_string()),
+        })
+        .collect();
+    let recorded = door.recorder.record_all(&intents, now).await?;
+    let answers = items.into_iter().zip(intents.iter().zip(&recorded));
+    let answers = answers.map(|(item, (intent, recorded))| {
+        let told = Told::of_item(event_type, &item, intent, recorded);
+        door.metrics.count(event_type, told.outcome);
+        ItemAnswer::new(item, told)
+    });
+    Ok(Answer::to_batch(answers.collect()))
+}
+
+fn not_stored(error: &NotRecorded) -> Response {
     error!(
         cause = error.source().map(tracing::field::display),
         "an event could be stored nowhere: {error}"

@@ -172,7 +172,7 @@ fn no_host_name(name: &str) -> Option<&'static str> {
 }
 
 /// A sender's text as it may stand in an answer and in the log: on one line, and short.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().take(LONGEST_SHOWN).map(plain).collect()
 }

@@ -13,6 +13,7 @@ use harbormaster::{
     events::{
         intake::{Door, routes},
         intent::Filters,
+        metrics::EventMetrics,
         record::Recorder,
         secrets::SecretsDir,
         signature::Secrets,
@@ -66,6 +67,7 @@ impl Doorway {
             // Several control planes share this machine: slow isn't what is tested here.
             recorder: Recorder::new(self.reservations.clone(), "portal".to_owned())
                 .within(Duration::from_secs(30)),
+            metrics: EventMetrics::default(),
             clock: Clock::fixed(at.parse().unwrap()),
         };
         let answer = routes(door).oneshot(request).await.unwrap();
@@ -364,6 +366,7 @@ async fn a_batch_that_cannot_be_stored_is_to_be_sent_again() {
         secrets: Secrets::default(),
         filters: Filters::default(),
         recorder: Recorder::new(Api::namespaced(client, "default"), "portal".to_owned()),
+        metrics: EventMetrics::default(),
         clock: Clock::system(),
     };
     let item = |name: &str| json!({"eventId": "1", "resourceName": name});
