@@ -16,6 +16,8 @@ mod captured;
 mod check;
 #[path = "main/cli.rs"]
 mod cli;
+#[path = "main/crash.rs"]
+mod crash;
 #[path = "main/docs.rs"]
 mod docs;
 #[path = "main/door.rs"]
@@ -30,8 +32,12 @@ mod manifests;
 mod monitoring;
 #[path = "main/operator.rs"]
 mod operator;
+#[path = "main/own.rs"]
+mod own;
 #[path = "main/service_mode.rs"]
 mod service_mode;
+#[path = "main/settings.rs"]
+mod settings;
 #[path = "main/stage.rs"]
 mod stage;
 #[path = "main/storage.rs"]

@@ -46,6 +46,16 @@ impl EventMetrics {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        // From zero on: the first event that is lost is an increase, too.
+        for event_type in [EventType::START, EventType::END]
+            .map(Some)
+            .into_iter()
+            .chain([None])
+        {
+            for outcome in OUTCOMES {
+                metrics.events.get_or_create(&labels(event_type, outcome));
+            }
+        }
         registry.register(
             "harbormaster_events",
             "Events by their type and what became of them",
@@ -70,11 +80,9 @@ impl EventMetrics {
     }
 
     pub(super) fn count(&self, event_type: Option<EventType>, outcome: Outcome) {
-        let labels = Labels {
-            r#type: event_type.map_or(EventType::UNKNOWN, EventType::as_str),
-            outcome: outcome.as_str(),
-        };
-        self.events.get_or_create(&labels).inc();
+        self.events
+            .get_or_create(&labels(event_type, outcome))
+            .inc();
     }
 
     pub(super) fn answered(&self, elapsed: Duration) {
@@ -111,6 +119,23 @@ struct Labels {
     r#type: &'static str,
     outcome: &'static str,
 }
+
+fn labels(event_type: Option<EventType>, outcome: Outcome) -> Labels {
+    Labels {
+        r#type: event_type.map_or(EventType::UNKNOWN, EventType::as_str),
+        outcome: outcome.as_str(),
+    }
+}
+
+const OUTCOMES: [Outcome; 7] = [
+    Outcome::Ignored,
+    Outcome::Known,
+    Outcome::Rejected,
+    Outcome::Spooled,
+    Outcome::Taken,
+    Outcome::Unsigned,
+    Outcome::Unstored,
+];
 
 /// From a spool's fsync to the second within which every answer must come.
 const SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];

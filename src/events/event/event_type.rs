@@ -5,6 +5,12 @@
 pub struct EventType(&'static str);
 
 impl EventType {
+    /// A booking begins.
+    pub const START: Self = Self("EVENT_START");
+
+    /// A booking ends.
+    pub const END: Self = Self("EVENT_END");
+
     /// What any other type is called where only known ones may stand.
     pub const UNKNOWN: &str = "unknown";
 
