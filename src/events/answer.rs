@@ -114,7 +114,10 @@ impl Told {
             (Recorded::Spooled | Recorded::Taken(_), Intent::Schedule { .. }) => {
                 (Outcome::Taken, format!("Reservation recorded for {name}"))
             }
-            (Recorded::Spooled | Recorded::Taken(_), Intent::Delete { .. } | Intent::End { .. }) => (
+            (
+                Recorded::Spooled | Recorded::Taken(_),
+                Intent::Delete { .. } | Intent::End { .. },
+            ) => (
                 Outcome::Taken,
                 format!("Deprovisioning initiated for {name}"),
             ),

@@ -53,7 +53,7 @@ impl EventMetrics {
             .chain([None])
         {
             for outcome in OUTCOMES {
-                metrics.events.get_or_create(&labels(event_type, outcome));
+                drop(metrics.events.get_or_create(&labels(event_type, outcome)));
             }
         }
         registry.register(
