@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
 use tokio::sync::Mutex;
-use xtask::stage::{Cast, SECRET, Stage, Way};
+use xtask::stage::{Cast, SECRET, Stage, USER, Way};
 
 use crate::{
     own::{Own, Settings, nowhere},
@@ -38,12 +38,13 @@ async fn what_is_answered_is_recorded_once_however_often_the_program_is_killed()
     let reservations: Api<Reservation> = Api::namespaced(client, "crash");
     let folder = tempfile::tempdir().unwrap();
     let nowhere = nowhere(folder.path());
+    // As the program of the stage: what anybody else writes is judged as if made by hand.
+    let kubeconfig = shared()
+        .control_plane()
+        .kubeconfig_for(USER, &["system:masters"])
+        .unwrap();
     let settings = |is_away: bool| Settings {
-        kubeconfig: if is_away {
-            &nowhere
-        } else {
-            shared().control_plane().kubeconfig()
-        },
+        kubeconfig: if is_away { &nowhere } else { &kubeconfig },
         namespace: "crash",
         folder: folder.path(),
         more: &[],
