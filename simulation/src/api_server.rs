@@ -3,9 +3,8 @@
 //!
 //! What it must get right is what safety hangs on: versions and conflicts, uids,
 //! generations, finalizers, the status subresource, preconditions, and how the three kinds
-//! of patch change an object. A test runs one script of writes on it and on a real
-//! kube-apiserver and compares. It refuses what no caller asks for: schemas, watches,
-//! several namespaces.
+//! of patch change an object. It refuses what no caller asks for: schemas, watches, several
+//! namespaces.
 
 mod apply;
 mod request;
