@@ -136,8 +136,8 @@ impl Told {
             event_id = event_id.map(shown),
             resource = booking.map(|booking| shown(&booking.resource_name)),
             reservation,
-            "event {}",
-            outcome.as_str()
+            outcome = outcome.as_str(),
+            "event handled"
         );
         Self { outcome, message }
     }

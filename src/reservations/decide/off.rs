@@ -140,7 +140,14 @@ impl Pass<'_> {
         let untouched = self.status.begin_time.is_some()
             || matches!(host.state(), ProvisioningState::Unmanaged);
         let deployed = deployment::deployed(host);
-        if self.status.applied_image.is_none() && untouched && deployed.is_none() {
+        // Somebody else may be imaging it by hand: what is being written will have to be wiped.
+        let at_work = matches!(
+            host.state(),
+            ProvisioningState::Deprovisioning
+                | ProvisioningState::Provisioned
+                | ProvisioningState::Provisioning
+        );
+        if self.status.applied_image.is_none() && untouched && deployed.is_none() && !at_work {
             return true;
         }
         if !host.is_available() || deployed.is_some() || !is_cleaned(host) {

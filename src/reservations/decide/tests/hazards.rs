@@ -230,3 +230,20 @@ fn a_claim_that_others_took_off_an_active_host_is_put_back_and_nothing_is_imaged
     world.host["spec"]["image"] = json!({"url": "http://rescue"});
     assert_eq!(world.settle(), []);
 }
+
+#[test]
+fn what_others_are_writing_to_a_held_disk_is_waited_for_before_it_is_handed_on() {
+    let mut world = World::booked();
+    world.enter_calendar();
+    while world.pass() != Action::Claim {}
+    assert_eq!(world.held_by().as_deref(), Some("portal-101"));
+    // By hand, before we came to image it.
+    world.host["status"]["provisioning"]["state"] = json!("provisioning");
+    world.want(DesiredState::Released);
+    world.settle();
+    assert_eq!(world.phase(), Some(Phase::Releasing));
+    assert_eq!(world.held_by().as_deref(), Some("portal-101"));
+    world.host["status"]["provisioning"]["state"] = json!("available");
+    world.settle();
+    assert_eq!(world.held_by(), None);
+}
