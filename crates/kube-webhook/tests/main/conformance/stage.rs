@@ -203,6 +203,16 @@ pub(crate) async fn raw(
     uri: &str,
     body: Option<&Value>,
 ) -> http::Response<Value> {
+    try_raw(client, method, uri, body).await.unwrap()
+}
+
+/// As [`raw`], where the connection may be closed without an answer.
+pub(crate) async fn try_raw(
+    client: &Client,
+    method: &str,
+    uri: &str,
+    body: Option<&Value>,
+) -> Result<http::Response<Value>, kube::Error> {
     let content_type = match method {
         "PATCH" => "application/merge-patch+json",
         _ => "application/json",
@@ -215,7 +225,7 @@ pub(crate) async fn raw(
             body.map(Value::to_string).unwrap_or_default().into_bytes(),
         ))
         .unwrap();
-    let response = client.send(request).await.unwrap();
+    let response = client.send(request).await?;
     let (head, body) = response.into_parts();
     let body = http_body_util::BodyExt::collect(body)
         .await
@@ -223,7 +233,7 @@ pub(crate) async fn raw(
         .to_bytes();
     let body = serde_json::from_slice(&body)
         .unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into());
-    http::Response::from_parts(head, body)
+    Ok(http::Response::from_parts(head, body))
 }
 
 /// An entry of a configuration's `webhooks`.
