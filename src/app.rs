@@ -38,6 +38,7 @@ use crate::{
         controller,
         election::{Election, LEASE},
         host::within_deadline,
+        lookup,
     },
     webhooks::{
         self, OwnUser,
@@ -104,6 +105,7 @@ impl App {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let (caches, feeds) = Caches::new(client.clone(), &config.namespace, &config.hosts);
+        let known = caches.clone();
         let glass = BreakGlass::new(Authorizer::new(client.clone()));
         let guard = HostGuard::new(own_user.clone(), config.operator_users).knowing(
             caches,
@@ -125,7 +127,8 @@ impl App {
         let registered =
             webhooks::register(&config.hosts, guard, reservation_guard, metrics.clone())?;
         let reservations = Api::namespaced(client.clone(), &config.namespace);
-        let mut recorder = Recorder::new(reservations, config.event_provider);
+        let mut recorder = Recorder::new(reservations, config.event_provider)
+            .asking(move |resource| lookup::holder(resource, &known.hosts()));
         let spool = spool(config.spool_dir, config.spool_limit).await;
         if let Some((spool, _)) = &spool {
             registry.register_collector(Box::new(spool.clone()));

@@ -111,6 +111,14 @@ impl Told {
             (Recorded::Spooled | Recorded::Taken(_), Intent::Begin { .. }) => {
                 (Outcome::Taken, format!("Provisioning initiated for {name}"))
             }
+            // What waits will most probably be of no concern to us.
+            (Recorded::Spooled, Intent::Withdraw { reason, .. }) => {
+                (Outcome::Ignored, reason.clone())
+            }
+            (Recorded::Taken(_), Intent::Withdraw { reason, .. }) => (
+                Outcome::Taken,
+                format!("{reason}; what was reserved is released"),
+            ),
             (Recorded::Spooled | Recorded::Taken(_), Intent::Schedule { .. }) => {
                 (Outcome::Taken, format!("Reservation recorded for {name}"))
             }
@@ -123,7 +131,7 @@ impl Told {
             ),
         };
         let outcome = match recorded {
-            Recorded::Spooled => Outcome::Spooled,
+            Recorded::Spooled if outcome == Outcome::Taken => Outcome::Spooled,
             _ => outcome,
         };
         let reservation = match recorded {

@@ -225,3 +225,6 @@ struct Health {
 const BODY_LIMIT: usize = 1024 * 1024;
 
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,16 @@ pub enum Intent {
         /// From when until when it was booked.
         window: BookedWindow,
     },
+    /// Give back what was recorded of a booking that has moved to a resource which is not
+    /// ours; of one that was never recorded, nothing.
+    Withdraw {
+        /// What the event says.
+        booking: Box<Booking>,
+        /// From when until when it is booked.
+        window: BookedWindow,
+        /// Why it isn't ours, as the sender is told.
+        reason: String,
+    },
     /// Nothing: the reason, as the sender is told.
     Ignore(String),
 }
@@ -67,40 +77,59 @@ pub fn intent(event: Event, filters: &Filters, now: Timestamp) -> Intent {
 }
 
 fn asked(event: Event, filters: &Filters, now: Timestamp) -> Result<Intent, String> {
-    let window = |booking: &Booking| usable(booking, filters, now);
-    Ok(match event {
-        Event::Other(event_type) => {
-            return Err(format!("Event type '{}' not handled", shown(&event_type)));
-        }
-        Event::Unusable(reason) => return Err(reason.to_owned()),
-        Event::Start(booking) => {
-            let window = window(&booking)?;
+    match event {
+        Event::Other(event_type) => Err(format!("Event type '{}' not handled", shown(&event_type))),
+        Event::Unusable(reason) => Err(reason.to_owned()),
+        Event::Start(booking) => about(booking, filters, now, |booking, window| {
             if window.end.is_some_and(|end| end <= now) {
                 return Err("the booking is over".to_owned());
             }
-            let booking = Box::new(booking);
-            Intent::Begin { booking, window }
-        }
-        Event::End(booking) => {
-            let window = window(&booking)?;
-            let booking = Box::new(booking);
-            Intent::End { booking, window }
-        }
+            Ok(Intent::Begin { booking, window })
+        }),
+        Event::End(booking) => about(booking, filters, now, |booking, window| {
+            Ok(Intent::End { booking, window })
+        }),
         // One that puts the end into the past is recorded too: the clock acts on it.
-        Event::Changed(booking) => {
-            let window = window(&booking)?;
+        Event::Changed(booking) => about(booking, filters, now, |booking, window| {
             if !booking.has_start() {
                 return Err("the booking's start can't be read".to_owned());
             }
-            let booking = Box::new(booking);
-            Intent::Schedule { booking, window }
-        }
-        Event::Deleted(booking) => {
-            let window = window(&booking)?;
-            let booking = Box::new(booking);
-            Intent::Delete { booking, window }
-        }
-    })
+            Ok(Intent::Schedule { booking, window })
+        }),
+        Event::Deleted(booking) => about(booking, filters, now, |booking, window| {
+            Ok(Intent::Delete { booking, window })
+        }),
+    }
+}
+
+/// What is asked of a booking that is ours, by its name and window and type.
+fn about(
+    booking: Booking,
+    filters: &Filters,
+    now: Timestamp,
+    asked: impl FnOnce(Box<Booking>, BookedWindow) -> Result<Intent, String>,
+) -> Result<Intent, String> {
+    let window = usable(&booking, now)?;
+    match filters.excludes(&booking) {
+        None => asked(Box::new(booking), window),
+        Some(reason) if booking.event_id.is_none() => Err(reason),
+        // It may have been on a host of ours before it was moved.
+        Some(reason) => Ok(Intent::Withdraw {
+            booking: Box::new(booking),
+            window,
+            reason,
+        }),
+    }
+}
+
+impl Filters {
+    /// Why a booking isn't ours to act on.
+    fn excludes(&self, booking: &Booking) -> Option<String> {
+        let resource_type = booking.resource_type.as_ref()?;
+        let excluded =
+            !self.resource_types.is_empty() && !self.resource_types.contains(resource_type);
+        excluded.then(|| format!("Resource type '{}' not handled", shown(resource_type)))
+    }
 }
 
 impl Intent {
@@ -110,22 +139,21 @@ impl Intent {
             Self::Begin { booking, .. }
             | Self::Delete { booking, .. }
             | Self::End { booking, .. }
-            | Self::Schedule { booking, .. } => Some(booking),
+            | Self::Schedule { booking, .. }
+            | Self::Withdraw { booking, .. } => Some(booking),
             Self::Ignore(_) => None,
         }
     }
+
+    /// Whether it ends what a host is used for, whatever that is.
+    pub fn is_minimal_end(&self) -> bool {
+        matches!(self, Self::End { booking, .. } if booking.event_id.is_none())
+    }
 }
 
-fn usable(booking: &Booking, filters: &Filters, now: Timestamp) -> Result<BookedWindow, String> {
+fn usable(booking: &Booking, now: Timestamp) -> Result<BookedWindow, String> {
     if let Some(reason) = no_host_name(&booking.resource_name) {
         return Err(format!("the resource name {reason}"));
-    }
-    if let Some(resource_type) = &booking.resource_type
-        && !filters.resource_types.is_empty()
-        && !filters.resource_types.contains(resource_type)
-    {
-        let resource_type = shown(resource_type);
-        return Err(format!("Resource type '{resource_type}' not handled"));
     }
     let window = window(booking, now);
     if window.end.is_some_and(|end| end <= window.start) {
@@ -295,21 +323,26 @@ mod tests {
             resource_types: BTreeSet::from(["Server".to_owned()]),
         };
         let now = at("2025-07-03T15:00:00Z");
-        for (resource_type, taken) in [
-            (Some("Switch Port"), false),
-            (Some("Server"), true),
-            (None, true),
-        ] {
+        let typed = |resource_type: Option<&str>, event_id: Option<&str>| {
             let booking = Booking {
+                event_id: event_id.map(str::to_owned),
                 resource_type: resource_type.map(str::to_owned),
                 ..booking("srv", "", "")
             };
-            let intent = intent(Event::Start(booking), &filters, now);
-            assert_eq!(
-                matches!(intent, Intent::Begin { .. }),
-                taken,
-                "{resource_type:?}"
-            );
+            intent(Event::Start(booking), &filters, now)
+        };
+        for taken in [Some("Server"), None] {
+            assert!(matches!(typed(taken, None), Intent::Begin { .. }));
         }
+        let why = "Resource type 'Switch Port' not handled";
+        assert_eq!(
+            typed(Some("Switch Port"), None),
+            Intent::Ignore(why.to_owned())
+        );
+        // One that has an id may be known, on a host of ours.
+        assert!(matches!(
+            typed(Some("Switch Port"), Some("101")),
+            Intent::Withdraw { reason, .. } if reason == why
+        ));
     }
 }

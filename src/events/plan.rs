@@ -15,7 +15,7 @@ use self::object::News;
 use super::intent::Intent;
 use crate::api::v1::{DesiredState, Reservation};
 
-pub use self::object::{DELETED_ANNOTATION, REVISION_ANNOTATION};
+pub use self::object::{DELETED_ANNOTATION, MOVED_AWAY_ANNOTATION, REVISION_ANNOTATION};
 
 /// One step that brings the objects to what an intent asks.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,10 @@ pub fn plan(provider: &str, intent: &Intent, chain: &[Reservation]) -> Plan {
         Intent::Begin { booking, window }
         | Intent::Delete { booking, window }
         | Intent::End { booking, window }
-        | Intent::Schedule { booking, window } => (booking, *window),
+        | Intent::Schedule { booking, window }
+        | Intent::Withdraw {
+            booking, window, ..
+        } => (booking, *window),
     };
     let news = News::new(provider, booking, window);
     if let Some((_, earlier)) = chain.split_last()
@@ -54,6 +57,7 @@ pub fn plan(provider: &str, intent: &Intent, chain: &[Reservation]) -> Plan {
         Intent::Begin { .. } => bring(&news, chain, DesiredState::Active),
         Intent::Schedule { .. } => bring(&news, chain, DesiredState::Scheduled),
         Intent::Delete { .. } => delete(&news, chain),
+        Intent::Withdraw { reason, .. } => withdraw(&news, chain, reason),
         Intent::End { .. } | Intent::Ignore(_) => end(&news, chain),
     }
 }
@@ -68,11 +72,16 @@ fn bring(news: &News<'_>, chain: &[Reservation], wanted: DesiredState) -> Plan {
     let next = news.number(newest).saturating_add(1);
     if is_over(newest) {
         // The minimal shape has no times: each START after an END is another booking.
-        return if news.is_minimal() || is_another_time(news, newest) {
-            Plan::Create(Box::new(news.object(next, wanted)))
-        } else {
-            Plan::Done
-        };
+        if news.is_minimal() || is_another_time(news, newest) {
+            return Plan::Create(Box::new(news.object(next, wanted)));
+        }
+        if object::has_moved_away(newest) && news.is_newer_than(newest) {
+            // It has come back, and the key with it: its START is not sent again.
+            let mut successor = news.object(next, wanted);
+            object::fill_in(&mut successor.spec, newest.spec.clone());
+            return Plan::Create(Box::new(successor));
+        }
+        return Plan::Done;
     }
     let newer = news.is_newer_than(newest);
     let started = newest.desired_state() == DesiredState::Active || object::has_begun(newest);
@@ -153,6 +162,19 @@ fn delete(news: &News<'_>, chain: &[Reservation]) -> Plan {
     }
     object::mark_deleted(&mut replacement);
     unless_same(newest, replacement)
+}
+
+/// The booking is of a resource that isn't ours, now: what we had for it is given back.
+fn withdraw(news: &News<'_>, chain: &[Reservation], reason: &str) -> Plan {
+    match chain.last() {
+        Some(newest) if !is_over(newest) && !news.is_older_than(newest) => {
+            let mut replacement = object::released(newest);
+            object::mark_moved_away(&mut replacement);
+            news.stamp(&mut replacement);
+            Plan::Replace(Box::new(replacement))
+        }
+        _ => Plan::Ignore(reason.to_owned()),
+    }
 }
 
 fn is_over(object: &Reservation) -> bool {

@@ -7,6 +7,7 @@
 //! the event is spooled, and finds its own object when it is recorded again.
 
 mod drain;
+mod holder;
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +27,7 @@ use kube::{
 use tokio::time::Instant;
 use tracing::warn;
 
+use self::holder::Holders;
 use super::{
     identity::BaseName,
     intent::Intent,
@@ -41,6 +43,7 @@ pub struct Recorder {
     provider: String,
     deadline: Duration,
     spool: Option<Spool>,
+    holders: Option<Holders>,
     /// The last call found no API server, and so will the next.
     is_away: Arc<AtomicBool>,
 }
@@ -95,6 +98,7 @@ impl Recorder {
             provider,
             deadline: ALONE_DEADLINE,
             spool: None,
+            holders: None,
             is_away: Arc::default(),
         }
     }
@@ -277,7 +281,14 @@ impl Recorder {
             if delivery == Delivery::Again && is_of_this_delivery(intent, &chain) {
                 return Ok(Recorded::AlreadyHandled);
             }
-            let (written, is_last, is_news) = match plan(&self.provider, intent, &chain) {
+            let planned = plan(&self.provider, intent, &chain);
+            if matches!(planned, Plan::Create(_))
+                && intent.is_minimal_end()
+                && let Some(reason) = self.held_by_another(&booking.resource_name).await?
+            {
+                return Ok(Recorded::Ignored(reason));
+            }
+            let (written, is_last, is_news) = match planned {
                 Plan::Done => return Ok(outcome(taken)),
                 Plan::Ignore(reason) => return Ok(Recorded::Ignored(reason)),
                 Plan::Create(object) => (self.create(&object).await, true, true),

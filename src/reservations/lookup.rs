@@ -7,7 +7,10 @@
 use kube::ResourceExt;
 use metal3::BareMetalHost;
 
-use crate::api::{RESOURCE_ID_LABEL, RESOURCE_NAME_ANNOTATION, v1::Reservation};
+use crate::api::{
+    GROUP, RESOURCE_ID_LABEL, RESOURCE_NAME_ANNOTATION,
+    v1::{BookedResource, Reservation},
+};
 
 /// What looking for a reservation's host found.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +76,23 @@ pub fn lookup(reservation: &Reservation, hosts: &[BareMetalHost]) -> Lookup {
         .unwrap_or(Lookup::NotFound)
 }
 
+/// The Reservation that has the host which answers to a resource's name, as its
+/// `consumerRef` says.
+pub fn holder(resource_name: &str, hosts: &[BareMetalHost]) -> Option<String> {
+    let mut asked = Reservation::default();
+    asked.spec.resource = Some(BookedResource {
+        name: Some(resource_name.to_owned()),
+        ..BookedResource::default()
+    });
+    let Lookup::Found(host) = lookup(&asked, hosts) else {
+        return None;
+    };
+    let consumer = host.consumer()?;
+    let is_reservation =
+        consumer.group() == Some(GROUP) && consumer.kind.as_deref() == Some("Reservation");
+    consumer.name.clone().filter(|_| is_reservation)
+}
+
 fn only<'a>(mut hits: impl Iterator<Item = &'a BareMetalHost>) -> Option<Lookup> {
     let first = hits.next()?;
     Some(match hits.next() {
@@ -86,7 +106,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::v1::BookedResource;
 
     fn host(name: &str, id: Option<&str>, annotation: Option<&str>) -> BareMetalHost {
         serde_json::from_value(json!({
@@ -155,6 +174,27 @@ mod tests {
             host("srv", None, None),
         ];
         assert_eq!(lookup(&booked(Some(7), "srv"), &hosts), Lookup::Ambiguous);
+    }
+
+    #[test]
+    fn only_a_reservation_holds_a_host_that_was_asked_for_by_its_name() {
+        let held = |by: serde_json::Value| {
+            let mut host = host("lab-1", None, Some("Lab 1"));
+            host.spec.consumer_ref = serde_json::from_value(by).unwrap();
+            holder("Lab 1", &[host])
+        };
+        let by = |version: &str, kind: &str| {
+            held(json!({"apiVersion": version, "kind": kind, "name": "portal-101"}))
+        };
+        assert_eq!(
+            by("harbormaster.dev/v1", "Reservation").as_deref(),
+            Some("portal-101")
+        );
+        assert_eq!(
+            by("infrastructure.cluster.x-k8s.io/v1beta1", "Metal3Machine"),
+            None
+        );
+        assert_eq!(held(json!(null)), None);
     }
 
     #[test]

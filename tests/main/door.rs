@@ -168,7 +168,7 @@ async fn a_broken_item_of_a_batch_is_rejected_and_the_others_are_taken() {
 #[tokio::test]
 async fn a_batch_may_be_empty_but_not_larger_than_a_thousand() {
     let stage = shared();
-    let batch = |items: usize| json!({"eventType": "EVENT_END", "events": vec![json!({"resourceName": "a/b"}); items]});
+    let batch = |items: usize| json!({"eventType": "EVENT_END", "events": vec![json!({"eventId": "1", "resourceName": "a/b"}); items]});
     for (items, status) in [(0, 200), (1000, 200), (1001, 422)] {
         let answer = post_signed(stage, &batch(items)).await;
         assert_eq!(answer.status, status, "{items}");
@@ -328,4 +328,36 @@ async fn portal_events_without_a_usable_booking_are_ignored_with_the_reason() {
             (200, &json!({"status": "ignored", "message": reason}))
         );
     }
+}
+
+/// What no Reservation has room for is cut: the API server's own schema must not be what
+/// loses an event.
+#[tokio::test]
+async fn an_event_with_more_words_than_a_reservation_holds_is_recorded_all_the_same() {
+    let stage = shared();
+    let long = |length: usize| "è".repeat(length);
+    let mut event = flat("EVENT_START", "320", "nowhere");
+    event["eventTitle"] = json!(long(66_000));
+    event["eventDescription"] = json!(long(66_000));
+    event["username"] = json!(long(2000));
+    event["userId"] = json!(long(2000));
+    event["siteName"] = json!(long(2000));
+    event["customParameters"] = json!(format!("{{\"a\":\"{}\"}}", long(66_000)));
+    let answer = post_signed(stage, &event).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let taken = reservations(stage).get("portal-320").await.unwrap();
+    let title = taken.spec.source.unwrap().title.unwrap();
+    assert_eq!(title.chars().count(), 65_536);
+    let requester = taken.spec.requester.unwrap();
+    assert_eq!((requester.id, requester.username), (None, Some(long(1024))));
+    assert_eq!(taken.spec.parameters, None);
+
+    event["eventId"] = json!(long(1024));
+    assert_eq!(post_signed(stage, &event).await.status, 200);
+    event["eventId"] = json!(long(1025));
+    let answer = post_signed(stage, &event).await;
+    assert_eq!(
+        (answer.status, &answer.body["detail"]),
+        (422, &json!("eventId: must have at most 1,024 characters"))
+    );
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::stage::{
     KEY, create_host, flat, host_until, hosts, named, namespaced, new_host, post_signed,
-    reservation_until, reservations, shared,
+    reservation_until, reservations, shared, until,
 };
 
 #[tokio::test]
@@ -94,6 +94,32 @@ async fn the_earlier_receivers_own_example_sets_and_clears_the_image() {
     // Another booking of the same host, which the minimal shape can't tell from the first.
     post_signed(stage, &event("EVENT_START")).await;
     reservation_until(stage, "host-seed.2", "to be active", is(Phase::Active)).await;
+}
+
+#[tokio::test]
+async fn an_end_of_the_minimal_shape_leaves_a_host_alone_that_a_booking_has() {
+    let stage = shared();
+    new_host(stage, "identified").await;
+    post_signed(stage, &flat("EVENT_START", "298", "identified")).await;
+    reservation_until(stage, "portal-298", "to be active", is(Phase::Active)).await;
+
+    let minimal = json!({"eventType": "EVENT_END", "resourceName": "identified"});
+    // The door learns of claims from its watch, a moment after the claim.
+    let answer = until("the door to know the claim", async || {
+        let answer = post_signed(stage, &minimal).await;
+        (answer.body["status"] == "ignored").then_some(answer)
+    })
+    .await;
+    assert_eq!(
+        answer.body["message"],
+        "the host is held by Reservation portal-298, which has its own end"
+    );
+    let host = hosts(stage).get("identified").await.unwrap();
+    assert!(host.wanted_image_url().is_some());
+    let still = reservations(stage).get("portal-298").await.unwrap();
+    assert_eq!(still.desired_state(), DesiredState::Active);
+    post_signed(stage, &flat("EVENT_END", "298", "identified")).await;
+    reservation_until(stage, "portal-298", "to be released", is(Phase::Released)).await;
 }
 
 #[tokio::test]

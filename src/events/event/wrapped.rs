@@ -26,11 +26,11 @@ pub(super) fn event(
     let Some(name) = resource.text("name")? else {
         return Ok(Event::Unusable("the event names no resource"));
     };
-    let Some(event_id) = data.id("id")? else {
+    let Some(event_id) = data.identity("id")? else {
         return Err(data.refusal("id", "must be a string or a whole number"));
     };
     let resource_type = match object(resource, "type")? {
-        Some(of) => Fields::within(of, "data.resource.type.").text("name")?,
+        Some(of) => Fields::within(of, "data.resource.type.").name("name")?,
         None => None,
     };
     let booking = Booking {
@@ -39,8 +39,8 @@ pub(super) fn event(
             .instant("updatedAt")
             .or_else(|| root.instant("timestamp")),
         webhook_id: root.integer("webhookId"),
-        title: data.text("title")?,
-        description: data.text("description")?,
+        title: data.words("title")?,
+        description: data.words("description")?,
         user_id: data.id("keycloakId")?,
         start: data.time("start"),
         end: data.time("end"),
@@ -48,8 +48,8 @@ pub(super) fn event(
         resource_name: name,
         resource_id: resource.integer("id"),
         resource_type,
-        resource_specs: resource.text("specs")?,
-        resource_location: resource.text("location")?,
+        resource_specs: resource.words("specs")?,
+        resource_location: resource.words("location")?,
         site_id: resource.id("siteId")?,
         ..Booking::default()
     };

@@ -152,7 +152,8 @@ impl<'a> News<'a> {
         self.stamp(object);
     }
 
-    fn stamp(&self, object: &mut Reservation) {
+    /// As of when the object is.
+    pub(super) fn stamp(&self, object: &mut Reservation) {
         if let Some(revision) = self.booking.revision {
             object
                 .annotations_mut()
@@ -265,6 +266,16 @@ pub(super) fn mark_deleted(object: &mut Reservation) {
         .insert(DELETED_ANNOTATION.to_owned(), "true".to_owned());
 }
 
+pub(super) fn has_moved_away(object: &Reservation) -> bool {
+    object.annotations().contains_key(MOVED_AWAY_ANNOTATION)
+}
+
+pub(super) fn mark_moved_away(object: &mut Reservation) {
+    object
+        .annotations_mut()
+        .insert(MOVED_AWAY_ANNOTATION.to_owned(), "true".to_owned());
+}
+
 fn revision(object: &Reservation) -> Option<Timestamp> {
     object.annotations().get(REVISION_ANNOTATION)?.parse().ok()
 }
@@ -321,6 +332,10 @@ pub const REVISION_ANNOTATION: &str = "harbormaster.dev/event-revision";
 
 /// On a Reservation: the portal deleted the booking, so that no later event revives it.
 pub const DELETED_ANNOTATION: &str = "harbormaster.dev/event-deleted";
+
+/// On a Reservation: the booking was moved to a resource that `RESOURCE_TYPES` leaves out, so
+/// that only its coming back revives it.
+pub const MOVED_AWAY_ANNOTATION: &str = "harbormaster.dev/event-moved-away";
 
 #[cfg(test)]
 mod tests {

@@ -168,6 +168,54 @@ fn a_later_event_fills_in_the_key_and_the_name_that_an_earlier_one_lacked() {
     }
 }
 
+fn withdrawn(intent: Intent) -> Intent {
+    let Intent::Schedule { booking, window } = intent else {
+        panic!("{intent:?}")
+    };
+    Intent::Withdraw {
+        booking,
+        window,
+        reason: "not ours".to_owned(),
+    }
+}
+
+#[test]
+fn a_booking_that_moves_to_a_resource_that_is_not_ours_is_released_until_it_comes_back() {
+    let here = |minute| change("restart-srv01", DAY1, minute);
+    let away = |minute| withdrawn(change("switch-port-1", DAY1, minute));
+    assert!(
+        after(&[away(1)]).is_empty(),
+        "what isn't known is not recorded"
+    );
+
+    let with_key = start(
+        Booking {
+            ssh_public_key: Some("ssh-ed25519 AAAA mario".to_owned()),
+            ..booking()
+        },
+        DAY1,
+    );
+    let gone = after(&[here(1), with_key.clone(), away(2), away(2), here(1)]);
+    assert_eq!(gone.len(), 1);
+    assert_eq!(gone[0].desired_state(), DesiredState::Released);
+    let resource = gone[0].spec.resource.as_ref().unwrap();
+    assert_eq!(resource.name.as_deref(), Some("restart-srv01"));
+
+    // What is older than what we know says nothing.
+    let stays = after(&[here(3), away(2)]);
+    assert_eq!(stays[0].desired_state(), DesiredState::Scheduled);
+
+    let back = after(&[here(1), with_key, away(2), here(3), here(3)]);
+    let names: Vec<_> = back.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names, ["portal-101", "portal-101.2"]);
+    assert_eq!(back[1].desired_state(), DesiredState::Scheduled);
+    assert_eq!(
+        back[1].authorized_keys().len(),
+        1,
+        "its key comes back with it"
+    );
+}
+
 /// A change of the booking, as of some minute.
 fn change(host: &str, at: &str, minute: i64) -> Intent {
     let booking = Booking {

@@ -156,6 +156,13 @@ proptest! {
             booking.ssh_public_key = key;
         }
         let read: Waiting = serde_json::from_slice(&store::encode(&waiting)).unwrap();
+        prop_assert_eq!(&read, &waiting);
+        let Intent::Begin { booking, window } = waiting.intent.clone() else {
+            return Ok(());
+        };
+        let reason = host;
+        waiting.intent = Intent::Withdraw { booking, window, reason };
+        let read: Waiting = serde_json::from_slice(&store::encode(&waiting)).unwrap();
         prop_assert_eq!(read, waiting);
     }
 }
