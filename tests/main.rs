@@ -26,6 +26,8 @@ mod door;
 mod hooks;
 #[path = "main/hosts.rs"]
 mod hosts;
+#[path = "main/listening.rs"]
+mod listening;
 #[path = "main/manifests.rs"]
 mod manifests;
 #[path = "main/monitoring.rs"]
@@ -42,3 +44,7 @@ mod settings;
 mod stage;
 #[path = "main/storage.rs"]
 mod storage;
+#[path = "main/surface.rs"]
+mod surface;
+#[path = "main/vectors.rs"]
+mod vectors;

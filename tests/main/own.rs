@@ -89,6 +89,30 @@ impl Own {
         self.child.wait().unwrap();
     }
 
+    /// Asks it to end, as the kubelet does.
+    pub(crate) fn terminate(&self) {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(told.success());
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn ended(mut self) -> std::process::ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it doesn't end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The address of its plain listener for events.
+    pub(crate) fn events(&self) -> &str {
+        &self.events
+    }
+
     /// Where its door for events is.
     pub(crate) fn sender(&self) -> Sender {
         Sender {
