@@ -34,12 +34,18 @@ mod manifests;
 mod monitoring;
 #[path = "main/operator.rs"]
 mod operator;
+#[path = "main/order.rs"]
+mod order;
 #[path = "main/own.rs"]
 mod own;
 #[path = "main/service_mode.rs"]
 mod service_mode;
 #[path = "main/settings.rs"]
 mod settings;
+#[path = "main/signatures.rs"]
+mod signatures;
+#[path = "main/spooling.rs"]
+mod spooling;
 #[path = "main/stage.rs"]
 mod stage;
 #[path = "main/storage.rs"]

@@ -41,8 +41,21 @@ pub(crate) struct Settings<'a> {
 impl Own {
     /// Starts it, and waits until it listens.
     pub(crate) fn start(settings: &Settings<'_>) -> Self {
+        Self::start_by(Command::new(program()), settings)
+    }
+
+    /// Starts it where no file can become larger than this: a disk that is full.
+    pub(crate) fn start_within(kib: u32, settings: &Settings<'_>) -> Self {
+        let mut shell = Command::new("sh");
+        // Units of 512 bytes (POSIX), and an error rather than a signal.
+        let limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", kib * 2);
+        shell.args(["-c", &limit, "sh"]).arg(program());
+        Self::start_by(shell, settings)
+    }
+
+    fn start_by(mut command: Command, settings: &Settings<'_>) -> Self {
         let log = settings.folder.join("log");
-        let mut child = Command::new(program())
+        let mut child = command
             .arg("--kubeconfig")
             .arg(settings.kubeconfig)
             .env("K8S_NAMESPACE", settings.namespace)
