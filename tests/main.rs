@@ -26,6 +26,8 @@ mod door;
 mod hooks;
 #[path = "main/hosts.rs"]
 mod hosts;
+#[path = "main/leaders.rs"]
+mod leaders;
 #[path = "main/listening.rs"]
 mod listening;
 #[path = "main/manifests.rs"]

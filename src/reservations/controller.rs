@@ -19,6 +19,7 @@ use kube::{
         Controller,
         controller::{self, Action as Requeue, Config},
         reflector::{ObjectRef, Store},
+        utils::Backoff,
         watcher,
     },
 };
@@ -107,6 +108,7 @@ pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
     let booked = move |calendar: HostCalendar| in_calendar(&store, &calendar);
     controller
         .with_config(Config::default().concurrency(CONCURRENCY))
+        .trigger_backoff(Steadily)
         .watches_with(
             context.hosts.clone(),
             context.host_resource.clone(),
@@ -410,16 +412,38 @@ async fn finalize(
 }
 
 fn again(decision: &Decision, context: &Context) -> Duration {
+    // Our own write brings the next pass about, if a watch tells of it.
+    let latest = match decision.action {
+        Action::Wait => RESYNC,
+        _ => FOLLOW_UP,
+    };
     let Some(wake) = decision.wake else {
-        return RESYNC;
+        return latest;
     };
     let left = wake.duration_since(context.clock.now());
     let left = Duration::try_from(left).unwrap_or_default();
-    left.clamp(SOONEST, RESYNC)
+    left.clamp(SOONEST, latest)
 }
 
 fn was_overtaken(error: &ApiError) -> bool {
     matches!(error, ApiError::Kube(kube::Error::Api(status)) if status.code == 409)
+}
+
+/// The pause after a failed watch. kube's own doubles up to 30 s, and is one for all three
+/// watches: an API server that restarts (and knows no role for its first seconds) would leave
+/// hosts unattended for a minute. While there is none at all, nobody leads.
+struct Steadily;
+
+impl Iterator for Steadily {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(WATCH_AGAIN)
+    }
+}
+
+impl Backoff for Steadily {
+    fn reset(&mut self) {}
 }
 
 const CONCURRENCY: u16 = 8;
@@ -429,6 +453,12 @@ const OVERTAKEN: Duration = Duration::from_millis(200);
 
 /// A pass is never asked for sooner than this, so that no clock can make it spin.
 const SOONEST: Duration = Duration::from_millis(100);
+
+/// A step that no watch told of is followed by the next one all the same.
+const FOLLOW_UP: Duration = Duration::from_secs(10);
+
+/// Between two tries of a watch.
+const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// A lost watch is made up for by then.
 const RESYNC: Duration = Duration::from_secs(5 * 60);

@@ -20,7 +20,10 @@ use rustls::{
 use serde_json::{Value, json};
 use xtask::stage::{Cast, NAMESPACE, SECRET, Stage, Way};
 
-use harbormaster::{api::v1::Reservation, events::signature::sign};
+use harbormaster::{
+    api::v1::{Phase, Reservation},
+    events::signature::sign,
+};
 
 /// The program as cargo built it for this test.
 pub(crate) fn program() -> &'static Path {
@@ -203,21 +206,45 @@ pub(crate) async fn reservation_until(
     is_so: impl Fn(&Reservation) -> bool,
 ) -> Reservation {
     let reservations = reservations(stage);
-    until(&format!("reservation {name} {what}"), async || {
+    let mut last = None;
+    let found = found(async || {
         let reservation = reservations.get_opt(name).await.unwrap()?;
-        is_so(&reservation).then_some(reservation)
+        let is_so = is_so(&reservation);
+        last = Some(reservation);
+        is_so.then_some(())
+    });
+    let found = found.await;
+    let last = serde_json::to_string(&last).unwrap();
+    assert!(
+        found.is_some(),
+        "waited too long for reservation {name} {what}: {last}"
+    );
+    serde_json::from_str(&last).unwrap()
+}
+
+/// Waits until a reservation is in a phase.
+pub(crate) async fn reaches(stage: &Stage, name: &str, phase: Phase) -> Reservation {
+    reservation_until(stage, name, &format!("to be {phase:?}"), |reservation| {
+        reservation.status.as_ref().and_then(|status| status.phase) == Some(phase)
     })
     .await
 }
 
 /// Polls until there is something.
-pub(crate) async fn until<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, poll: impl AsyncFnMut() -> Option<T>) -> T {
+    match found(poll).await {
+        Some(found) => found,
+        None => panic!("waited too long for {what}"),
+    }
+}
+
+async fn found<T>(mut poll: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
-        if let Some(found) = poll().await {
+        let found = poll().await;
+        if found.is_some() || begun.elapsed() >= PATIENCE {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited too long for {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

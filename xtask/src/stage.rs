@@ -52,8 +52,32 @@ pub struct Stage {
     serve: Process,
     operator: Operator,
     folder: PathBuf,
+    way: Way,
     port: u16,
     admin_port: u16,
+}
+
+/// Another run of the program, beside the stage's own; ended when it is dropped.
+pub struct Replica {
+    process: Process,
+    port: u16,
+}
+
+impl Replica {
+    /// The port of its TLS listener.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.process.log()).unwrap_or_default()
+    }
+
+    /// Stops it: SIGTERM.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        Ok(self.process.stop().await?)
+    }
 }
 
 /// The operator, playing.
@@ -102,6 +126,7 @@ impl Stage {
             serve,
             operator,
             folder,
+            way,
             port,
             admin_port,
         };
@@ -109,6 +134,31 @@ impl Stage {
         stage.await_hosts().await?;
         say(&format!("Ready after {} s.", started.elapsed().as_secs()));
         Ok(stage)
+    }
+
+    /// Starts the program again, on the same ports, in place of a run that has ended.
+    pub async fn restart_program(&mut self) -> anyhow::Result<()> {
+        self.serve = self.crew(self.port, self.admin_port).serve().await?;
+        Ok(())
+    }
+
+    /// Starts another replica of the program, on ports of its own, to which the API server
+    /// sends no reviews.
+    pub async fn replica(&self) -> anyhow::Result<Replica> {
+        let (port, admin_port) = (free_port()?, free_port()?);
+        let process = self.crew(port, admin_port).serve().await?;
+        Ok(Replica { process, port })
+    }
+
+    fn crew(&self, port: u16, admin_port: u16) -> Crew<'_> {
+        Crew {
+            control_plane: &self.control_plane,
+            program: &self.program,
+            folder: &self.folder,
+            way: self.way,
+            port,
+            admin_port,
+        }
     }
 
     /// Shows a command as a user would type it, runs it, shows and returns what it printed.
@@ -344,6 +394,9 @@ const SERVICE_NAME: &str = "harbormaster.harbormaster-system.svc";
 
 /// Who the program is on the stage: its own service account.
 pub const USER: &str = "system:serviceaccount:harbormaster-system:harbormaster";
+
+/// Who the real operator is on the stage: one of the program's default `OPERATOR_USERS`.
+pub const OPERATOR_USER: &str = "system:serviceaccount:metal3:baremetal-operator";
 
 /// A secret as the portal makes them: its text is the key.
 pub const SECRET: &str = "ZGVtby1zZWNyZXQtMzItYnl0ZXMtbG9uZy1leGFtcGw=";

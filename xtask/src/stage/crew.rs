@@ -2,11 +2,13 @@
 
 use std::{fs, path::Path, process::Command};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use control_plane::{ControlPlane, Process};
 use futures::{FutureExt, channel::oneshot};
 use metal3::simulator::Simulator;
+use serde_json::json;
 
-use super::{Cast, NAMESPACE, Operator, SECRET, USER, Way, free_port, until};
+use super::{Cast, NAMESPACE, OPERATOR_USER, Operator, SECRET, USER, Way, free_port, until};
 use crate::tool;
 
 /// The parts of the stage that stand, while it is being set.
@@ -128,7 +130,7 @@ impl Crew<'_> {
             .arg("--tls-key-file")
             .arg(self.folder.join("tls.key"))
             .arg("--spool-dir")
-            .arg(self.folder.join("spool"))
+            .arg(self.folder.join(format!("spool-{}", self.port)))
             .env("WEBHOOK_SECRET", SECRET);
         let serve = self.control_plane.spawn("harbormaster", &command).await?;
         let listening = until("harbormaster to listen", || {
@@ -161,17 +163,70 @@ impl Crew<'_> {
             let task = tokio::spawn(async move { Ok(simulator.run(stopped).await?) });
             return Ok(Operator::Simulated { stop, task });
         };
+        let own = self.folder.join("operator");
+        // It has no flag for the folder with its certificate.
+        let certificates = own.join("k8s-webhook-server/serving-certs");
+        fs::create_dir_all(&certificates)?;
+        for name in ["tls.crt", "tls.key"] {
+            fs::copy(self.folder.join(name), certificates.join(name))?;
+        }
+        let groups = ["system:masters", "system:serviceaccounts"];
+        let kubeconfig = self.control_plane.kubeconfig_for(OPERATOR_USER, &groups)?;
+        let webhook_port = free_port()?;
         let mut command = Command::new(program);
         command
-            .env("KUBECONFIG", self.control_plane.kubeconfig())
+            .env("KUBECONFIG", kubeconfig)
+            .env("TMPDIR", own)
             .arg(format!("-namespace={NAMESPACE}"))
-            .args(["-dev", "-demo-mode", "-webhook-port=0", "-metrics-addr=0"])
+            .args(["-dev", "-demo-mode", "-metrics-addr=0"])
+            .arg(format!("-webhook-port={webhook_port}"))
             .arg(format!("-health-addr=127.0.0.1:{}", free_port()?));
         let process = self
             .control_plane
             .spawn("baremetal-operator", &command)
             .await?;
+        let listening = until("the operator's webhook to listen", || {
+            Ok(std::net::TcpStream::connect(("127.0.0.1", webhook_port)).is_ok())
+        });
+        tokio::select! {
+            listening = listening => listening?,
+            ended = process.exited() => return Err(ended.into()),
+        }
+        self.apply(
+            &self.operators_webhook(webhook_port)?,
+            "operators-webhook.yaml",
+        )?;
         Ok(Operator::Real(process))
+    }
+
+    /// The operator's own validating webhook, as its manifests register it: both are asked
+    /// about each write.
+    fn operators_webhook(&self, port: u16) -> anyhow::Result<String> {
+        let ca = fs::read_to_string(self.folder.join("ca.crt"))?;
+        let configuration = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "baremetal-operator-validating-webhook-configuration"},
+            "webhooks": [{
+                "name": "baremetalhost.metal3.io",
+                "admissionReviewVersions": ["v1", "v1beta1"],
+                "clientConfig": {
+                    "url": format!(
+                        "https://127.0.0.1:{port}/validate-metal3-io-v1alpha1-baremetalhost"
+                    ),
+                    "caBundle": BASE64_STANDARD.encode(ca),
+                },
+                "failurePolicy": "Fail",
+                "sideEffects": "None",
+                "rules": [{
+                    "apiGroups": ["metal3.io"],
+                    "apiVersions": ["v1alpha1"],
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["baremetalhosts"],
+                }],
+            }],
+        });
+        Ok(configuration.to_string())
     }
 
     pub(super) fn create_hosts(&self) -> anyhow::Result<()> {
