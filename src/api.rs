@@ -28,6 +28,9 @@ pub const HOST_LABEL: &str = "harbormaster.dev/host";
 /// The event ids of one chain of Reservations: `<provider>-<eventId>`, `.2`, `.3`, ...
 pub const EVENT_ID_LABEL: &str = "harbormaster.dev/event-id";
 
+/// On a Reservation: how many lines of the event's public key are none, and were dropped.
+pub const REJECTED_KEYS_ANNOTATION: &str = "harbormaster.dev/rejected-keys";
+
 /// On a BareMetalHost: the portal's id of this machine. Stable under rename.
 pub const RESOURCE_ID_LABEL: &str = "harbormaster.dev/resource-id";
 

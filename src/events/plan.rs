@@ -69,17 +69,15 @@ fn bring(news: &News<'_>, chain: &[Reservation], wanted: DesiredState) -> Plan {
     if object::is_deleted(newest) {
         return Plan::Done;
     }
-    let next = news.number(newest).saturating_add(1);
     if is_over(newest) {
         // The minimal shape has no times: each START after an END is another booking.
         if news.is_minimal() || is_another_time(news, newest) {
+            let next = news.number(newest).saturating_add(1);
             return Plan::Create(Box::new(news.object(next, wanted)));
         }
         if object::has_moved_away(newest) && news.is_newer_than(newest) {
             // It has come back, and the key with it: its START is not sent again.
-            let mut successor = news.object(next, wanted);
-            object::fill_in(&mut successor.spec, newest.spec.clone());
-            return Plan::Create(Box::new(successor));
+            return Plan::Create(Box::new(news.successor(newest, wanted)));
         }
         return Plan::Done;
     }
@@ -87,15 +85,13 @@ fn bring(news: &News<'_>, chain: &[Reservation], wanted: DesiredState) -> Plan {
     let started = newest.desired_state() == DesiredState::Active || object::has_begun(newest);
     if newer && started && news.is_elsewhere(newest) {
         // Its START is not sent again for the other host.
-        let mut successor = news.object(next, DesiredState::Active);
-        object::fill_in(&mut successor.spec, newest.spec.clone());
-        return Plan::Supersede(Box::new(successor));
+        return Plan::Supersede(Box::new(news.successor(newest, DesiredState::Active)));
     }
     let mut replacement = newest.clone();
     if newer {
         news.overwrite(&mut replacement);
     }
-    object::fill_in(&mut replacement.spec, news.spec());
+    news.fill_in(&mut replacement);
     if wanted == DesiredState::Active {
         object::want(&mut replacement, wanted);
     }

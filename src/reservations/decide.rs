@@ -152,6 +152,7 @@ pub fn decide(
     }
 
     let conditions = Conditions::new(reservation.metadata.generation, now);
+    conditions.tell_of_keys(reservation, &mut status);
     let slot = Slot::new(reservation, calendar, now);
     let mut pass = Pass {
         reservation,

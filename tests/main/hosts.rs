@@ -97,6 +97,34 @@ async fn the_earlier_receivers_own_example_sets_and_clears_the_image() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_none_is_dropped_and_the_reservation_says_so() {
+    let stage = shared();
+    let mut event = flat("EVENT_START", "299", "nowhere-with-a-key");
+    event["sshPublicKey"] = json!(format!("{KEY}\n#cloud-config"));
+    post_signed(stage, &event).await;
+    let told = |reservation: &Reservation| {
+        let status = reservation.status.clone().unwrap_or_default();
+        let keys = status
+            .conditions
+            .into_iter()
+            .find(|it| it.type_ == "KeysAccepted")?;
+        Some((keys.status, keys.reason, keys.message))
+    };
+    let reservation = reservation_until(stage, "portal-299", "to tell of its keys", |it| {
+        told(it).is_some()
+    })
+    .await;
+    let (status, reason, message) = told(&reservation).unwrap();
+    assert_eq!((&*status, &*reason), ("False", "KeyRejected"));
+    assert!(
+        message.starts_with("1 of the lines") && !message.contains("cloud"),
+        "{message}"
+    );
+    assert_eq!(reservation.authorized_keys().len(), 1);
+    post_signed(stage, &flat("EVENT_END", "299", "nowhere-with-a-key")).await;
+}
+
+#[tokio::test]
 async fn an_end_of_the_minimal_shape_leaves_a_host_alone_that_a_booking_has() {
     let stage = shared();
     new_host(stage, "identified").await;

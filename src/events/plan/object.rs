@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::start;
 use crate::{
     api::{
-        self,
+        self, REJECTED_KEYS_ANNOTATION,
         v1::{
             Access, AuthorizedKey, BookedResource, DesiredState, Lifecycle, Requester, Reservation,
             ReservationSpec, Source, Window,
@@ -27,6 +27,7 @@ pub(super) struct News<'a> {
     provider: &'a str,
     base: BaseName,
     booking: &'a Booking,
+    keys: KeyLines,
     window: BookedWindow,
 }
 
@@ -36,6 +37,7 @@ impl<'a> News<'a> {
             provider,
             base: BaseName::of(provider, booking),
             booking,
+            keys: KeyLines::parse(booking.ssh_public_key.as_deref().unwrap_or_default()),
             window,
         }
     }
@@ -106,7 +108,47 @@ impl<'a> News<'a> {
         if !self.is_minimal() {
             self.stamp(&mut object);
         }
+        self.note_rejected_keys(&mut object);
         object
+    }
+
+    /// A new object that takes the place of one of the same booking: what the event lacks,
+    /// that one had.
+    pub(super) fn successor(
+        &self,
+        newest: &Reservation,
+        desired_state: DesiredState,
+    ) -> Reservation {
+        let mut successor = self.object(self.number(newest).saturating_add(1), desired_state);
+        fill_in(&mut successor.spec, newest.spec.clone());
+        let noted = newest.annotations().get(REJECTED_KEYS_ANNOTATION);
+        if let (None, Some(noted)) = (&self.booking.ssh_public_key, noted) {
+            successor
+                .annotations_mut()
+                .insert(REJECTED_KEYS_ANNOTATION.to_owned(), noted.clone());
+        }
+        successor
+    }
+
+    /// What the object lacks, the event may bring.
+    pub(super) fn fill_in(&self, object: &mut Reservation) {
+        let had_key = !object.authorized_keys().is_empty();
+        fill_in(&mut object.spec, self.spec());
+        if !had_key {
+            self.note_rejected_keys(object);
+        }
+    }
+
+    /// Says how many lines of the key were dropped, so that the user can be told. An event
+    /// without a key says nothing of the one that is there.
+    fn note_rejected_keys(&self, object: &mut Reservation) {
+        let annotation = REJECTED_KEYS_ANNOTATION.to_owned();
+        if self.keys.rejected > 0 {
+            let count = self.keys.rejected.to_string();
+            object.annotations_mut().insert(annotation, count);
+        } else if self.booking.ssh_public_key.is_some() {
+            object.annotations_mut().remove(&annotation);
+        }
     }
 
     /// Makes an object that is older say what the event says.
@@ -133,6 +175,8 @@ impl<'a> News<'a> {
         if is_another_person(spec.requester.as_ref(), news.requester.as_ref()) {
             spec.requester = news.requester;
             spec.access = news.access;
+            object.annotations_mut().remove(REJECTED_KEYS_ANNOTATION);
+            self.note_rejected_keys(object);
             return;
         }
         if let Some(news) = news.requester {
@@ -142,6 +186,7 @@ impl<'a> News<'a> {
             overwrite(&mut requester.email, news.email);
         }
         overwrite(&mut spec.access, news.access);
+        self.note_rejected_keys(object);
     }
 
     /// The window alone, and as of when.
@@ -161,10 +206,10 @@ impl<'a> News<'a> {
         }
     }
 
-    pub(super) fn spec(&self) -> ReservationSpec {
+    fn spec(&self) -> ReservationSpec {
         let booking = self.booking.clone();
-        let keys = KeyLines::parse(booking.ssh_public_key.as_deref().unwrap_or_default());
-        let authorized_keys: Vec<_> = keys
+        let authorized_keys: Vec<_> = self
+            .keys
             .keys
             .iter()
             .map(|key| AuthorizedKey {
@@ -216,7 +261,7 @@ pub(super) fn has_begun(object: &Reservation) -> bool {
 }
 
 /// What one event lacks, another of the same booking may bring.
-pub(super) fn fill_in(spec: &mut ReservationSpec, news: ReservationSpec) {
+fn fill_in(spec: &mut ReservationSpec, news: ReservationSpec) {
     fill(&mut spec.parameters, news.parameters);
     // No event brings one, but somebody may have chosen it for a booking that then moves.
     fill(&mut spec.provisioning, news.provisioning);

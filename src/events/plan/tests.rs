@@ -168,6 +168,43 @@ fn a_later_event_fills_in_the_key_and_the_name_that_an_earlier_one_lacked() {
     }
 }
 
+#[test]
+fn lines_of_a_key_that_are_none_are_counted_until_a_sound_key_comes() {
+    let keyed = |key: &str, minute: i64| {
+        let booking = Booking {
+            ssh_public_key: Some(key.to_owned()),
+            revision: Some(Timestamp::from_second(minute * 60).unwrap()),
+            ..booking()
+        };
+        start(booking, DAY1)
+    };
+    let noted = |objects: &[Reservation]| {
+        let annotation = objects[0]
+            .annotations()
+            .get(crate::api::REJECTED_KEYS_ANNOTATION);
+        (objects[0].authorized_keys().len(), annotation.cloned())
+    };
+    let bad = keyed("- name: evil\n-----BEGIN", 1);
+    let mixed = keyed("ssh-ed25519 AAAA mario\n#cloud-config", 2);
+    let good = keyed("ssh-ed25519 AAAA mario", 3);
+    let keyless = start(booking(), DAY1);
+    let count = |count: &str| Some(count.to_owned());
+    for (events, expected) in [
+        (vec![&bad], (0, count("2"))),
+        (vec![&keyless, &bad], (0, count("2"))),
+        (vec![&bad, &keyless], (0, count("2"))),
+        (vec![&mixed], (1, count("1"))),
+        (vec![&mixed, &bad], (1, count("1"))),
+        (vec![&bad, &mixed], (1, count("1"))),
+        (vec![&bad, &good], (1, None)),
+        (vec![&good, &bad], (1, None)),
+        (vec![&good], (1, None)),
+    ] {
+        let events: Vec<_> = events.into_iter().cloned().collect();
+        assert_eq!(noted(&after(&events)), expected, "{events:?}");
+    }
+}
+
 fn withdrawn(intent: Intent) -> Intent {
     let Intent::Schedule { booking, window } = intent else {
         panic!("{intent:?}")

@@ -3,7 +3,12 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::api::v1::{Reservation, ReservationStatus};
+use kube::ResourceExt;
+
+use crate::api::{
+    REJECTED_KEYS_ANNOTATION,
+    v1::{Reservation, ReservationStatus},
+};
 
 /// Writes conditions, keeping the time of each one's last change.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +51,30 @@ impl Conditions {
     }
 }
 
+impl Conditions {
+    /// Tells of keys that were dropped: never which, since the text may be a private key.
+    /// Nothing is said of keys that always were in order.
+    pub(super) fn tell_of_keys(&self, reservation: &Reservation, status: &mut ReservationStatus) {
+        let rejected = reservation.annotations().get(REJECTED_KEYS_ANNOTATION);
+        let told = |condition: &Condition| condition.type_ == KEYS_ACCEPTED;
+        match rejected {
+            Some(count) => {
+                let count: usize = count.parse().unwrap_or(1);
+                let message = format!(
+                    "{count} of the lines of the user's key are no public SSH keys, or too many; \
+                     they were dropped: correct the key in the portal"
+                );
+                self.set(status, KEYS_ACCEPTED, false, "KeyRejected", message);
+            }
+            None if status.conditions.iter().any(told) => {
+                let message = "all of the user's keys are public SSH keys";
+                self.set(status, KEYS_ACCEPTED, true, "KeysAccepted", message);
+            }
+            None => {}
+        }
+    }
+}
+
 /// Whether it failed earlier, and is only being cleaned up after.
 pub(super) fn has_failed(reservation: &Reservation) -> bool {
     reservation
@@ -63,6 +92,7 @@ pub(super) fn failure(status: &ReservationStatus) -> Option<&Condition> {
 }
 
 pub(super) const ACCEPTED: &str = "Accepted";
+pub(super) const KEYS_ACCEPTED: &str = "KeysAccepted";
 pub(super) const HOST_CLAIMED: &str = "HostClaimed";
 pub(super) const PROVISIONED: &str = "Provisioned";
 pub(super) const READY: &str = "Ready";

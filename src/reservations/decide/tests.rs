@@ -36,6 +36,33 @@ fn a_booking_claims_then_images_then_is_ready() {
 }
 
 #[test]
+fn dropped_keys_are_told_of_until_a_sound_one_comes_and_never_shown() {
+    let mut world = World::booked();
+    world.settle();
+    let keys = |world: &World| {
+        let status = world.reservation.status.clone().unwrap();
+        let told = status
+            .conditions
+            .into_iter()
+            .find(|it| it.type_ == "KeysAccepted")?;
+        Some((told.status, told.reason, told.message))
+    };
+    assert_eq!(keys(&world), None);
+    let annotation = crate::api::REJECTED_KEYS_ANNOTATION.to_owned();
+    world
+        .reservation
+        .annotations_mut()
+        .insert(annotation.clone(), "2".to_owned());
+    world.pass();
+    let (status, reason, message) = keys(&world).unwrap();
+    assert_eq!((&*status, &*reason), ("False", "KeyRejected"));
+    assert!(message.starts_with("2 of the lines"), "{message}");
+    world.reservation.annotations_mut().remove(&annotation);
+    world.pass();
+    assert_eq!(keys(&world).unwrap().0, "True");
+}
+
+#[test]
 fn the_claim_is_on_record_before_the_disk_is_touched() {
     let mut world = World::booked();
     while world.pass() != Action::Claim {}
