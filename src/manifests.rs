@@ -1,11 +1,16 @@
 //! Everything that an installation consists of, derived from what the program registers.
 //!
 //! `generate` prints it, `manifests/` holds what it printed, and a test compares the two.
-//! Pure: makes objects, writes nothing.
+//! Pure: makes objects, writes nothing. What not every installation has is an [`Extra`].
 
+mod certificate;
+mod component;
+mod layout;
+mod monitoring;
+mod network;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::{
@@ -22,7 +27,9 @@ use kube::{
 };
 use kube_webhook::{RbacOptions, Registered, Target};
 use serde::Serialize;
+use serde_json::Value;
 
+use self::component::Part;
 use crate::api::{GROUP, crd, v1::Reservation};
 
 /// Where and how it is installed.
@@ -36,15 +43,32 @@ pub struct Installation {
     pub hosts: ApiResource,
     /// Where the API server finds the hooks.
     pub target: Target,
-    /// Whether cert-manager makes the certificate and writes the CA bundles.
-    pub cert_manager: bool,
+    /// What it has beside what every installation has.
+    pub extras: BTreeSet<Extra>,
+}
+
+/// What not every installation has; in `manifests/components/`, a folder each. They can be
+/// combined in any order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Extra {
+    /// cert-manager makes the certificate and writes the CA bundles.
+    CertManager,
+    /// The spool is on a volume that survives the pod.
+    DurableSpool,
+    /// Events are also taken over plain HTTP, on a Service of its own.
+    EventsHttp {
+        /// The container's port.
+        port: u16,
+    },
+    /// The Prometheus operator scrapes, and watches our alerts.
+    Monitoring,
 }
 
 /// One file of the installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// The file's name.
-    pub file: &'static str,
+    /// The file's path in the installation's folder.
+    pub file: String,
     /// Its YAML documents.
     pub yaml: String,
 }
@@ -58,61 +82,95 @@ pub enum ManifestError {
     /// An object can't be written as YAML.
     #[error("an object can't be written as YAML")]
     Yaml(#[from] serde_saphyr::ser::Error),
+    /// An object can't be written at all.
+    #[error("an object can't be serialized")]
+    Object(#[from] serde_json::Error),
+    /// The alerting rules can't be read.
+    #[error("monitoring/alerts.yaml can't be read")]
+    Alerts(#[from] serde_saphyr::Error),
 }
 
 impl Installation {
     /// All of it, in the order in which it is applied.
     pub fn all(&self, registered: &Registered) -> Result<Vec<Manifest>, ManifestError> {
-        let mut files = vec![
-            self.own_namespace()?,
-            self.crds(registered)?,
-            self.rbac(registered)?,
-            self.service()?,
-            self.deployment()?,
-            self.webhooks(registered)?,
-        ];
-        if self.cert_manager {
-            files.push(self.certificate()?);
+        let mut parts = self.base(registered)?;
+        // Nobody is called before somebody is there.
+        let webhooks = parts.pop();
+        for &extra in &self.extras {
+            parts.extend(self.component(extra)?.parts);
         }
-        let names: Vec<_> = files.iter().map(|manifest| manifest.file).collect();
-        let kustomization = Kustomization {
-            api_version: "kustomize.config.k8s.io/v1beta1",
-            kind: "Kustomization",
-            resources: names,
-        };
-        files.push(manifest("kustomization.yaml", &[yaml(&kustomization)?]));
-        Ok(files)
+        parts.extend(webhooks);
+        parts
+            .into_iter()
+            .map(|part| self.with_extras(part))
+            .collect()
     }
 
     /// The CustomResourceDefinitions, converted by us.
     pub fn crds(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
-        let plural = Reservation::plural(&());
-        let conversion = registered.conversion(GROUP, &plural, &self.target);
-        let mut crd = crd::reservations(conversion)?;
-        self.inject_ca(&mut crd.metadata);
-        Ok(manifest(
-            "crds.yaml",
-            &[yaml(&crd)?, yaml(&crd::calendars())?],
-        ))
+        self.with_extras(self.definitions(registered)?)
     }
 
     /// Both webhook configurations.
     pub fn webhooks(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
-        let mut documents = Vec::new();
-        if let Some(mut validating) = registered.validating_configuration(&self.target) {
-            self.inject_ca(&mut validating.metadata);
-            documents.push(yaml(&validating)?);
-        }
-        if let Some(mut mutating) = registered.mutating_configuration(&self.target) {
-            self.inject_ca(&mut mutating.metadata);
-            documents.push(yaml(&mutating)?);
-        }
-        Ok(manifest("webhooks.yaml", &documents))
+        self.with_extras(self.configurations(registered)?)
     }
 
-    /// What the program may do: no more than a pass of the controller and an event need,
-    /// and only in the hosts' namespace.
+    /// What the program may do.
     pub fn rbac(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
+        self.with_extras(self.rights(registered)?)
+    }
+
+    /// What every installation has; last the webhooks.
+    fn base(&self, registered: &Registered) -> Result<Vec<Part>, ManifestError> {
+        Ok(vec![
+            self.own_namespace()?,
+            self.definitions(registered)?,
+            self.rights(registered)?,
+            self.service()?,
+            self.network_policy()?,
+            self.deployment()?,
+            self.disruption_budget()?,
+            self.configurations(registered)?,
+        ])
+    }
+
+    fn with_extras(&self, mut part: Part) -> Result<Manifest, ManifestError> {
+        for &extra in &self.extras {
+            let patches = self.component(extra)?.patches;
+            for object in &mut part.objects {
+                patches.iter().for_each(|patch| patch.apply(object));
+            }
+        }
+        part.manifest("")
+    }
+
+    fn definitions(&self, registered: &Registered) -> Result<Part, ManifestError> {
+        let plural = Reservation::plural(&());
+        let conversion = registered.conversion(GROUP, &plural, &self.target);
+        let mut crd = crd::reservations(conversion)?;
+        crd.metadata.labels.get_or_insert_default().extend(labels());
+        Part::of("crds.yaml", [value(&crd), value(&crd::calendars())])
+    }
+
+    fn configurations(&self, registered: &Registered) -> Result<Part, ManifestError> {
+        let mut objects = Vec::new();
+        if let Some(mut validating) = registered.validating_configuration(&self.target) {
+            let labelled = validating.metadata.labels.get_or_insert_default();
+            labelled.extend(labels());
+            objects.push(value(&validating));
+        }
+        if let Some(mut mutating) = registered.mutating_configuration(&self.target) {
+            let labelled = mutating.metadata.labels.get_or_insert_default();
+            labelled.extend(labels());
+            objects.push(value(&mutating));
+        }
+        Part::of("webhooks.yaml", objects)
+    }
+
+    /// No more than a pass of the controller and an event need, and only in the hosts'
+    /// namespace.
+    fn rights(&self, registered: &Registered) -> Result<Part, ManifestError> {
         let account = ServiceAccount {
             metadata: self.named(&self.namespace),
             ..ServiceAccount::default()
@@ -178,16 +236,16 @@ impl Installation {
             .rules
             .get_or_insert_default()
             .extend(asked.unwrap_or_default());
-        let documents = [
-            yaml(&account)?,
-            yaml(&role)?,
-            yaml(&binding)?,
-            yaml(&own_role)?,
-            yaml(&own_binding)?,
-            yaml(&cluster_role)?,
-            yaml(&cluster_binding)?,
+        let objects = [
+            value(&account),
+            value(&role),
+            value(&binding),
+            value(&own_role),
+            value(&own_binding),
+            value(&cluster_role),
+            value(&cluster_binding),
         ];
-        Ok(manifest("rbac.yaml", &documents))
+        Part::of("rbac.yaml", objects)
     }
 
     /// Beyond any namespace: which cluster this is, so that a spool is never emptied into
@@ -222,7 +280,7 @@ impl Installation {
         }
     }
 
-    fn own_namespace(&self) -> Result<Manifest, ManifestError> {
+    fn own_namespace(&self) -> Result<Part, ManifestError> {
         let mut metadata = self.named(&self.namespace);
         metadata.name = metadata.namespace.take();
         if let Some(labels) = &mut metadata.labels {
@@ -233,7 +291,7 @@ impl Installation {
             metadata,
             ..Namespace::default()
         };
-        Ok(manifest("namespace.yaml", &[yaml(&namespace)?]))
+        Part::of("namespace.yaml", [value(&namespace)])
     }
 
     fn named(&self, namespace: &str) -> ObjectMeta {
@@ -244,24 +302,6 @@ impl Installation {
             ..ObjectMeta::default()
         }
     }
-
-    fn inject_ca(&self, metadata: &mut ObjectMeta) {
-        metadata.labels.get_or_insert_default().extend(labels());
-        if self.cert_manager {
-            metadata.annotations.get_or_insert_default().insert(
-                "cert-manager.io/inject-ca-from".to_owned(),
-                format!("{}/{NAME}", self.namespace),
-            );
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Kustomization {
-    api_version: &'static str,
-    kind: &'static str,
-    resources: Vec<&'static str>,
 }
 
 fn labels() -> BTreeMap<String, String> {
@@ -286,16 +326,8 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
     }
 }
 
-fn manifest(file: &'static str, documents: &[String]) -> Manifest {
-    Manifest {
-        file,
-        yaml: documents.join("---\n"),
-    }
-}
-
-/// Field by field in the order of their names, as kubectl prints them.
-fn yaml(object: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
-    serde_saphyr::to_string(object)
+fn value(object: &impl Serialize) -> serde_json::Result<Value> {
+    serde_json::to_value(object)
 }
 
 /// The ServiceAccount, Service, Deployment and configurations all bear it.

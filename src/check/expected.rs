@@ -143,9 +143,9 @@ impl Expected {
 
     /// The command that puts one file of the installation into the cluster, and leaves the
     /// Deployment as it is.
-    pub(super) fn apply_file(&self, file: &str) -> String {
+    pub(super) fn apply_file(&self, file: &str, flags: &str) -> String {
         format!(
-            "harbormaster generate manifests {} --out installation && \
+            "harbormaster generate manifests {}{flags} --out installation && \
              kubectl apply --server-side --force-conflicts -f installation/{file}",
             self.flags()
         )

@@ -26,7 +26,7 @@ fn service(observed: &Observed, name: &str, port: u16, findings: &mut Findings) 
             subject,
             format!("the Service is not there in the namespace {namespace}"),
             "the API server has nobody to call, and fails with `service \"...\" not found`",
-            expected.apply_file("service.yaml"),
+            expected.apply_file("base/service.yaml", ""),
         );
         return;
     }
@@ -129,7 +129,7 @@ fn no_endpoints(observed: &Observed, live: &Service, subject: &str, findings: &m
     let (cause, mend) = match (observed.pods.found(), labels) {
         (_, None) => (
             "the Service has no selector, and nobody writes its EndpointSlices".to_owned(),
-            observed.expected.apply_file("service.yaml"),
+            observed.expected.apply_file("base/service.yaml", ""),
         ),
         (Some(pods), Some(labels)) if pods.is_empty() => (
             format!("no pod has the labels {labels}"),

@@ -156,8 +156,8 @@ fn ways(observed: &Observed, findings: &mut Findings) {
             "harbormaster send-event --type ALL --resource none --url {url} --secret-file secret.txt"
         )
     };
-    let is_plain = observed.value("EVENTS_HTTP_PORT").is_some();
-    if is_plain && observed.events_service.found().is_some() {
+    let plain_port = observed.value("EVENTS_HTTP_PORT");
+    if plain_port.is_some() && observed.events_service.found().is_some() {
         let url = format!("http://{EVENTS_SERVICE}.{namespace}.svc/webhook");
         way(
             format!("Service/{EVENTS_SERVICE}"),
@@ -205,13 +205,18 @@ fn ways(observed: &Observed, findings: &mut Findings) {
     if ways > 0 {
         return;
     }
-    if is_plain && observed.events_service.is_missing() {
+    if let Some(port) = plain_port
+        && observed.events_service.is_missing()
+    {
         findings.warning(
             "events-service-missing",
             format!("Service/{EVENTS_SERVICE}"),
             "EVENTS_HTTP_PORT is set, and no Service leads there",
             "the sender can't reach the plain listener by a name that lasts",
-            observed.expected.apply_file("service.yaml"),
+            observed.expected.apply_file(
+                "components/events-http/events-service.yaml",
+                &format!(" --events-http-port {port}"),
+            ),
         );
     } else if observed.ingresses != Reading::Unknown && observed.events_service != Reading::Unknown
     {

@@ -1,6 +1,6 @@
 //! `check`: asks a live cluster why a webhook would not be called, or would fail.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -115,7 +115,7 @@ impl Check {
             hosts_namespace: self.hosts.k8s_namespace.clone(),
             hosts: self.hosts.resource(),
             target,
-            cert_manager: false,
+            extras: BTreeSet::new(),
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);
         let reservations = ReservationGuard::offline(own_user.clone());

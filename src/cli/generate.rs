@@ -1,6 +1,7 @@
 //! `generate`: prints what the program registers, so that manifests can't lag behind it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use kube_webhook::{Metrics, Target};
 
 use crate::{
     config::HostArgs,
-    manifests::{Installation, Manifest, NAME, NAMESPACE},
+    manifests::{Extra, Installation, Manifest, NAME, NAMESPACE},
     webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
 };
 
@@ -22,7 +23,7 @@ pub(super) struct Generate {
     /// What to print
     what: What,
 
-    /// Write one file each into this folder, instead of printing
+    /// Write into this folder, instead of printing; `manifests` as kubectl apply -k takes it
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -45,6 +46,18 @@ pub(super) struct Generate {
     /// Let cert-manager make the certificate and write the CA
     #[arg(long, conflicts_with = "ca_file")]
     cert_manager: bool,
+
+    /// Keep the spool on a volume for each replica: it survives the pod
+    #[arg(long)]
+    durable_spool: bool,
+
+    /// Take events over plain HTTP, too: the container's port, behind a Service's port 80
+    #[arg(long, value_name = "PORT")]
+    events_http_port: Option<u16>,
+
+    /// Have the Prometheus operator scrape the program and watch its alerts
+    #[arg(long)]
+    monitoring: bool,
 
     #[command(flatten)]
     hosts: HostArgs,
@@ -69,7 +82,7 @@ impl Generate {
             hosts_namespace: self.hosts.k8s_namespace.clone(),
             hosts: self.hosts.resource(),
             target: self.target()?,
-            cert_manager: self.cert_manager,
+            extras: self.extras(),
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);
         let reservations = ReservationGuard::offline(own_user.clone());
@@ -78,6 +91,7 @@ impl Generate {
             webhooks::register(&installation.hosts, guard, reservations, Metrics::default())?;
         let manifests = match self.what {
             What::Crds => vec![installation.crds(&registered)?],
+            What::Manifests if self.out.is_some() => installation.tree(&registered)?,
             What::Manifests => installation.all(&registered)?,
             What::Rbac => vec![installation.rbac(&registered)?],
             What::Webhooks => vec![installation.webhooks(&registered)?],
@@ -86,6 +100,17 @@ impl Generate {
             Some(folder) => write(folder, &manifests),
             None => print(&manifests),
         }
+    }
+
+    fn extras(&self) -> BTreeSet<Extra> {
+        let port = self.events_http_port;
+        let asked = [
+            self.cert_manager.then_some(Extra::CertManager),
+            self.durable_spool.then_some(Extra::DurableSpool),
+            port.map(|port| Extra::EventsHttp { port }),
+            self.monitoring.then_some(Extra::Monitoring),
+        ];
+        asked.into_iter().flatten().collect()
     }
 
     fn target(&self) -> anyhow::Result<Target> {
@@ -112,19 +137,19 @@ impl Generate {
 }
 
 fn write(folder: &Path, manifests: &[Manifest]) -> anyhow::Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("--out {}", folder.display()))?;
     for manifest in manifests {
-        let file = folder.join(manifest.file);
+        let file = folder.join(&manifest.file);
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
         fs::write(&file, &manifest.yaml).with_context(|| file.display().to_string())?;
     }
     Ok(())
 }
 
-/// Kustomize's own file is no object: on one stream it would be in the way of kubectl apply.
 fn print(manifests: &[Manifest]) -> anyhow::Result<()> {
     let objects: Vec<_> = manifests
         .iter()
-        .filter(|manifest| manifest.file != "kustomization.yaml")
         .map(|manifest| manifest.yaml.as_str())
         .collect();
     std::io::stdout()

@@ -1,4 +1,4 @@
-//! The pods, the Service in front of them, and the certificate that they serve with.
+//! The pods, and the component `durable-spool`.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use k8s_openapi::{
             Capabilities, ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource,
             EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction, PodSecurityContext, PodSpec,
             PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretKeySelector,
-            SecretVolumeSource, SecurityContext, Service, ServicePort, ServiceSpec, Volume,
-            VolumeMount,
+            SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
         },
+        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
     apimachinery::pkg::{
         api::resource::Quantity,
@@ -21,36 +21,19 @@ use k8s_openapi::{
 };
 use serde_json::json;
 
-use super::{Installation, Manifest, ManifestError, NAME, labels, manifest, yaml};
+use super::{
+    Installation, ManifestError, NAME,
+    component::{Component, Part, Patch},
+    labels, value,
+};
 
 impl Installation {
-    pub(super) fn service(&self) -> Result<Manifest, ManifestError> {
-        let service = Service {
-            metadata: self.named(&self.namespace),
-            spec: Some(ServiceSpec {
-                selector: Some(labels()),
-                ports: Some(vec![ServicePort {
-                    name: Some("https".to_owned()),
-                    port: 443,
-                    target_port: Some(IntOrString::String("https".to_owned())),
-                    ..ServicePort::default()
-                }]),
-                ..ServiceSpec::default()
-            }),
-            ..Service::default()
-        };
-        Ok(manifest("service.yaml", &[yaml(&service)?]))
-    }
-
-    pub(super) fn deployment(&self) -> Result<Manifest, ManifestError> {
+    pub(super) fn deployment(&self) -> Result<Part, ManifestError> {
         let deployment = Deployment {
             metadata: self.named(&self.namespace),
             spec: Some(DeploymentSpec {
-                replicas: Some(1),
-                selector: LabelSelector {
-                    match_labels: Some(labels()),
-                    ..LabelSelector::default()
-                },
+                replicas: Some(2),
+                selector: selector(),
                 // The new pod serves before the old one goes: the sender asks only once.
                 strategy: Some(DeploymentStrategy {
                     type_: Some("RollingUpdate".to_owned()),
@@ -70,7 +53,60 @@ impl Installation {
             }),
             ..Deployment::default()
         };
-        Ok(manifest("deployment.yaml", &[yaml(&deployment)?]))
+        Part::of("deployment.yaml", [value(&deployment)])
+    }
+
+    /// A drain of nodes takes one replica at a time; one that is broken never stands in its way.
+    pub(super) fn disruption_budget(&self) -> Result<Part, ManifestError> {
+        let budget = PodDisruptionBudget {
+            metadata: self.named(&self.namespace),
+            spec: Some(PodDisruptionBudgetSpec {
+                max_unavailable: Some(IntOrString::Int(1)),
+                unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+                selector: Some(selector()),
+                ..PodDisruptionBudgetSpec::default()
+            }),
+            ..PodDisruptionBudget::default()
+        };
+        Part::of("disruption-budget.yaml", [value(&budget)])
+    }
+
+    /// A StatefulSet, since only that gives a pod its predecessor's volume: a generic
+    /// ephemeral volume goes with its pod, and a volume that all replicas share would leave the
+    /// spool of a pod that is gone to nobody. The price: an update takes one replica away
+    /// before the new one comes, and that of a lost node waits until the node is given up.
+    pub(super) fn durable_spool(&self) -> Component {
+        let claim = json!({
+            "metadata": {"name": SPOOL},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}},
+            },
+        });
+        let pod = json!({
+            "topologySpreadConstraints": spread("controller-revision-hash"),
+            "volumes": [{"name": SPOOL, "$patch": "delete"}],
+        });
+        let change = json!({
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "spec": {
+                "podManagementPolicy": "Parallel",
+                "serviceName": NAME,
+                "strategy": null,
+                "template": {"spec": pod},
+                "volumeClaimTemplates": [claim],
+            },
+        });
+        Component {
+            parts: Vec::new(),
+            patches: vec![Patch {
+                file: "stateful-set.yaml",
+                kinds: &["Deployment"],
+                name: NAME.to_owned(),
+                change,
+            }],
+        }
     }
 
     fn pod(&self) -> PodSpec {
@@ -78,7 +114,8 @@ impl Installation {
             service_account_name: Some(NAME.to_owned()),
             // A Service called harbormaster would set HARBORMASTER_* in every pod.
             enable_service_links: Some(false),
-            termination_grace_period_seconds: Some(60),
+            termination_grace_period_seconds: Some(GRACE_PERIOD),
+            topology_spread_constraints: Some(spread("pod-template-hash")),
             security_context: Some(PodSecurityContext {
                 run_as_non_root: Some(true),
                 run_as_user: Some(65532),
@@ -103,7 +140,7 @@ impl Installation {
                 },
                 // Survives restarts of the container, not the pod.
                 Volume {
-                    name: "spool".to_owned(),
+                    name: SPOOL.to_owned(),
                     empty_dir: Some(EmptyDirVolumeSource {
                         size_limit: Some(Quantity("512Mi".to_owned())),
                         ..EmptyDirVolumeSource::default()
@@ -150,11 +187,19 @@ impl Installation {
                 },
             ]),
             ports: Some(vec![port("https", 5001), port("admin", 8080)]),
-            liveness_probe: Some(probe("/livez")),
-            readiness_probe: Some(probe("/readyz")),
+            // Only a program that hangs for a minute is helped by a restart.
+            liveness_probe: Some(Probe {
+                failure_threshold: Some(6),
+                ..probe("/livez")
+            }),
+            readiness_probe: Some(Probe {
+                period_seconds: Some(5),
+                ..probe("/readyz")
+            }),
+            // No limit of processor time: what is throttled answers too late.
             resources: Some(ResourceRequirements {
-                requests: Some(quantities(&[("cpu", "50m"), ("memory", "32Mi")])),
-                limits: Some(quantities(&[("memory", "256Mi")])),
+                requests: Some(quantities(&[("cpu", "50m"), ("memory", "64Mi")])),
+                limits: Some(quantities(&[("memory", "512Mi")])),
                 ..ResourceRequirements::default()
             }),
             security_context: Some(SecurityContext {
@@ -174,38 +219,13 @@ impl Installation {
                     ..VolumeMount::default()
                 },
                 VolumeMount {
-                    name: "spool".to_owned(),
+                    name: SPOOL.to_owned(),
                     mount_path: "/var/lib/harbormaster".to_owned(),
                     ..VolumeMount::default()
                 },
             ]),
             ..Container::default()
         }
-    }
-
-    /// A certificate of our own CA, made and renewed by cert-manager.
-    pub(super) fn certificate(&self) -> Result<Manifest, ManifestError> {
-        let metadata = self.named(&self.namespace);
-        let issuer = json!({
-            "apiVersion": "cert-manager.io/v1",
-            "kind": "Issuer",
-            "metadata": metadata,
-            "spec": {"selfSigned": {}},
-        });
-        let service = format!("{NAME}.{}.svc", self.namespace);
-        let certificate = json!({
-            "apiVersion": "cert-manager.io/v1",
-            "kind": "Certificate",
-            "metadata": metadata,
-            "spec": {
-                "secretName": "harbormaster-tls",
-                "dnsNames": [service, format!("{service}.cluster.local")],
-                "issuerRef": {"kind": "Issuer", "name": NAME},
-                "privateKey": {"algorithm": "ECDSA", "rotationPolicy": "Always"},
-            },
-        });
-        let documents = [yaml(&issuer)?, yaml(&certificate)?];
-        Ok(manifest("certificate.yaml", &documents))
     }
 }
 
@@ -232,8 +252,34 @@ fn probe(path: &str) -> Probe {
             port: IntOrString::String("admin".to_owned()),
             ..HTTPGetAction::default()
         }),
+        timeout_seconds: Some(5),
         ..Probe::default()
     }
+}
+
+fn selector() -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(labels()),
+        ..LabelSelector::default()
+    }
+}
+
+/// Over nodes and zones, each generation of pods for itself: counted among the old ones that
+/// an update is about to remove, the new ones could end on one node.
+fn spread(generation: &str) -> Vec<TopologySpreadConstraint> {
+    let over = |key: &str| TopologySpreadConstraint {
+        topology_key: key.to_owned(),
+        max_skew: 1,
+        // One node is better than none.
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(selector()),
+        match_label_keys: Some(vec![generation.to_owned()]),
+        ..TopologySpreadConstraint::default()
+    };
+    vec![
+        over("kubernetes.io/hostname"),
+        over("topology.kubernetes.io/zone"),
+    ]
 }
 
 fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
@@ -242,3 +288,11 @@ fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
         .map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned())))
         .collect()
 }
+
+/// Either may be what runs the pods.
+pub(super) const KINDS: &[&str] = &["Deployment", "StatefulSet"];
+
+/// `DRAIN_DELAY` (10 s by default), the drain of at most 45 s, and the rest for the spool.
+const GRACE_PERIOD: i64 = 60;
+
+const SPOOL: &str = "spool";

@@ -47,7 +47,7 @@ impl World {
                 port: 443,
                 ca_bundle: None,
             },
-            cert_manager: false,
+            extras: std::collections::BTreeSet::new(),
         };
         let own_user = format!("system:serviceaccount:{NAMESPACE}:harbormaster");
         let reservations = ReservationGuard::offline(own_user.clone());
