@@ -23,6 +23,8 @@ use tracing::{error, info, warn};
 
 use crate::{
     admin::{Admin, Check, Verdict},
+    api::v1::Reservation,
+    callbacks::{Callbacks, Portal},
     clock::Clock,
     config::{Config, TlsMode},
     events::{
@@ -61,6 +63,7 @@ pub struct App {
     registry: Registry,
     events: Option<Server>,
     controller: controller::Context,
+    callbacks: Callbacks,
     calendar_feed: Feed,
     election: Election,
     namespaces: Api<Namespace>,
@@ -126,7 +129,9 @@ impl App {
         );
         let registered =
             webhooks::register(&config.hosts, guard, reservation_guard, metrics.clone())?;
-        let reservations = Api::namespaced(client.clone(), &config.namespace);
+        let reservations: Api<Reservation> = Api::namespaced(client.clone(), &config.namespace);
+        let portal = Portal::new(config.callbacks, secrets.clone())?;
+        let callbacks = Callbacks::new(reservations.clone(), portal, clock.clone());
         let mut recorder = Recorder::new(reservations, config.event_provider)
             .asking(move |resource| lookup::holder(resource, &known.hosts()));
         let spool = spool(config.spool_dir, config.spool_limit).await;
@@ -180,6 +185,7 @@ impl App {
             registry,
             events,
             controller,
+            callbacks,
             calendar_feed,
             election,
             namespaces: Api::all(client.clone()),
@@ -247,8 +253,15 @@ impl App {
         });
         let (self_reviews, own_user) = (self.self_reviews, self.own_user);
         tasks.spawn(self.feeds.run(stop.wait()).map(Ok));
-        let (election, controller) = (self.election, self.controller);
-        let work = move |end| controller::run(controller.clone(), end);
+        let (election, controller, callbacks) = (self.election, self.controller, self.callbacks);
+        let work = move |end: BoxFuture<'static, ()>| {
+            let end = end.shared();
+            let controller = controller::run(controller.clone(), end.clone().boxed()).boxed();
+            let callbacks = callbacks.clone().run(end.boxed()).boxed();
+            async move {
+                tokio::join!(controller, callbacks);
+            }
+        };
         let (stopped, ending) = (stop.wait(), stop.wait());
         tasks.spawn(async move {
             tokio::select! {

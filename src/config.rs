@@ -3,6 +3,8 @@
 //!
 //! Two stages: [`ServeArgs`] is what was said, [`Config`] what it means.
 
+mod callbacks;
+
 use std::{
     collections::BTreeSet,
     fmt,
@@ -15,8 +17,10 @@ use bytesize::ByteSize;
 use clap::Args;
 use kube::discovery::ApiResource;
 
+use self::callbacks::CallbackArgs;
 use crate::{
     api::{span, v1::Image},
+    callbacks::Endpoints,
     events::{identity::HOST, intent::Filters, signature::Secrets},
     reservations::decide::Policy,
 };
@@ -126,6 +130,9 @@ pub struct ServeArgs {
     )]
     spool_limit: ByteSize,
 
+    #[command(flatten)]
+    callbacks: CallbackArgs,
+
     /// How long to go on serving after SIGTERM, while endpoints still name this replica
     #[arg(long, env = "DRAIN_DELAY", default_value = "10s", value_parser = span::parse)]
     drain_delay: Duration,
@@ -197,6 +204,8 @@ pub struct Config {
     pub secrets_dir: Option<PathBuf>,
     /// Which events are acted on.
     pub filters: Filters,
+    /// Where the portal is told what became of them.
+    pub callbacks: Endpoints,
     /// Names the sender.
     pub event_provider: String,
     /// Where the TLS listener binds.
@@ -271,6 +280,7 @@ impl ServeArgs {
             filters: Filters {
                 resource_types: words(self.resource_types),
             },
+            callbacks: self.callbacks.check()?,
             event_provider: provider,
             tls_address: address(self.port),
             admin_address: address(self.admin_port),
@@ -410,78 +420,4 @@ const OPERATOR_USERS: &str = "\
 const CHECKSUM_TYPES: [&str; 4] = ["auto", "md5", "sha256", "sha512"];
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        serve: ServeArgs,
-    }
-
-    fn check(arguments: &[&str], in_cluster: bool) -> Result<Config, BadSetting> {
-        let arguments = ["harbormaster"].iter().chain(arguments);
-        Cli::try_parse_from(arguments)
-            .unwrap()
-            .serve
-            .check(in_cluster)
-    }
-
-    #[test]
-    fn the_earlier_receivers_defaults_hold() {
-        let config = check(&[], false).unwrap();
-        assert_eq!(config.namespace, "default");
-        assert_eq!(config.hosts.api_version, "metal3.io/v1alpha1");
-        assert_eq!(config.hosts.plural, "baremetalhosts");
-        assert_eq!(config.tls_address.to_string(), "0.0.0.0:5001");
-        assert!(config.has_placeholder_image());
-        assert!(config.secrets.is_unsigned_mode());
-        assert_eq!(config.policy.deprovision_image, None);
-    }
-
-    #[test]
-    fn a_bad_setting_is_named() {
-        for (arguments, setting) in [
-            (["--event-provider", "host"], "EVENT_PROVIDER"),
-            (["--event-provider", "Portal"], "EVENT_PROVIDER"),
-            (["--provision-image", ""], "PROVISION_IMAGE"),
-            (
-                ["--provision-checksum-type", "crc"],
-                "PROVISION_CHECKSUM_TYPE",
-            ),
-            (["--tls-mode", "files"], "TLS_CERT_FILE"),
-        ] {
-            let error = check(&arguments, false).unwrap_err();
-            assert_eq!(error.setting, setting, "{arguments:?}");
-        }
-        assert_eq!(check(&[], true).unwrap_err().setting, "TLS_MODE");
-    }
-
-    #[test]
-    fn an_oci_image_has_no_checksum() {
-        let arguments = [
-            "--provision-image",
-            "oci://i",
-            "--provision-checksum",
-            "abc",
-        ];
-        let image = check(&arguments, false).unwrap().policy.image;
-        assert_eq!((image.checksum, image.checksum_type), (None, None));
-    }
-
-    #[test]
-    fn a_folder_of_secrets_is_asked_for_by_its_name() {
-        assert_eq!(check(&[], false).unwrap().secrets_dir, None);
-        let arguments = ["--webhook-secrets-dir", "/etc/secrets"];
-        let folder = check(&arguments, false).unwrap().secrets_dir;
-        assert_eq!(folder, Some(PathBuf::from("/etc/secrets")));
-    }
-
-    #[test]
-    fn a_secret_is_not_shown_by_debug_or_help() {
-        let config = check(&["--webhook-secret", "hunter2"], false).unwrap();
-        assert!(!format!("{config:?}").contains("hunter2"));
-    }
-}
+mod tests;

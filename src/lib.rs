@@ -15,6 +15,8 @@ pub mod events;
 
 pub mod reservations;
 
+pub mod callbacks;
+
 pub mod webhooks;
 
 pub mod config;

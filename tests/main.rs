@@ -10,6 +10,8 @@
 
 #[path = "main/api.rs"]
 mod api;
+#[path = "main/callbacks.rs"]
+mod callbacks;
 #[path = "main/captured.rs"]
 mod captured;
 #[path = "main/check.rs"]

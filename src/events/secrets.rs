@@ -7,6 +7,7 @@
 //! [`Secrets`](super::signature::Secrets); [`watch`](SecretsDir::watch) is a task of the app.
 
 use std::{
+    ffi::OsString,
     fmt,
     future::Future,
     io,
@@ -30,7 +31,14 @@ pub struct SecretsDir {
 
 /// The secrets of a folder as they are now. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Current(Arc<RwLock<Vec<Secret>>>);
+pub(super) struct Current(Arc<RwLock<Vec<Named>>>);
+
+/// A secret, and the file that it stands in.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) file: OsString,
+    pub(super) secret: Secret,
+}
 
 impl SecretsDir {
     /// Reads the folder for the first time. One that is missing or can't be read counts as
@@ -104,12 +112,12 @@ impl SecretsDir {
 }
 
 impl Current {
-    pub(super) fn with<T>(&self, look: impl FnOnce(&[Secret]) -> T) -> T {
+    pub(super) fn with<T>(&self, look: impl FnOnce(&[Named]) -> T) -> T {
         look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether they are others than before.
-    fn set(&self, secrets: Vec<Secret>) -> bool {
+    fn set(&self, secrets: Vec<Named>) -> bool {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let changed = *current != secrets;
         *current = secrets;
@@ -124,7 +132,7 @@ impl fmt::Debug for Current {
 }
 
 /// In the order of the files' names, so that the same files are the same secrets.
-async fn read_folder(folder: &Path) -> io::Result<Vec<Secret>> {
+async fn read_folder(folder: &Path) -> io::Result<Vec<Named>> {
     let mut entries = tokio::fs::read_dir(folder).await?;
     let mut files = Vec::new();
     while let Some(entry) = entries.next_entry().await? {
@@ -140,7 +148,10 @@ async fn read_folder(folder: &Path) -> io::Result<Vec<Secret>> {
     let mut secrets = Vec::with_capacity(files.len());
     for file in files {
         match read_file(&file).await {
-            Ok(text) => secrets.extend(Secret::from_bytes(&text)),
+            Ok(text) => secrets.extend(Secret::from_bytes(&text).map(|secret| Named {
+                file: file.file_name().unwrap_or_default().to_owned(),
+                secret,
+            })),
             // A link that hangs is a secret that was just taken away.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => warn!(file = %file.display(), "a secret can't be read: {error}"),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::secrets::{Current, SecretsDir};
+use super::secrets::{Current, Named, SecretsDir};
 
 /// A body whose sender knows the secret, or one that nobody asked to be signed.
 #[derive(Debug)]
@@ -62,10 +62,23 @@ impl Secrets {
         !self.is_unsigned_mode() && self.count() == 0
     }
 
+    /// Signs what is sent to a webhook's owner: with the folder's file that is named for it,
+    /// or with the only secret that there is where there is no folder.
+    pub fn signature_of(&self, webhook_id: i64, body: &[u8]) -> Option<String> {
+        let Some(folder) = &self.folder else {
+            return self.setting.as_ref().map(|secret| secret.sign(body));
+        };
+        let file = webhook_id.to_string();
+        folder.with(|secrets| {
+            let mut secrets = secrets.iter();
+            let named = secrets.find(|named| named.file == *file)?;
+            Some(named.secret.sign(body))
+        })
+    }
+
     fn count(&self) -> usize {
         let folder = self.folder.as_ref();
-        usize::from(self.setting.is_some())
-            + folder.map_or(0, |folder| folder.with(<[Secret]>::len))
+        usize::from(self.setting.is_some()) + folder.map_or(0, |folder| folder.with(<[Named]>::len))
     }
 
     /// Lets the body through if one of the secrets signed it.
@@ -82,7 +95,10 @@ impl Secrets {
         let any = |found: bool, secret: &Secret| found | secret.signed(&body, &mac);
         let verified = self.setting.iter().fold(false, any);
         let verified = match &self.folder {
-            Some(folder) => folder.with(|secrets| secrets.iter().fold(verified, any)),
+            Some(folder) => folder.with(|secrets| {
+                let secrets = secrets.iter().map(|named| &named.secret);
+                secrets.fold(verified, any)
+            }),
             None => verified,
         };
         if verified {
@@ -105,6 +121,10 @@ impl Secret {
     pub(super) fn from_bytes(text: &[u8]) -> Option<Self> {
         let key = key_of(text);
         (!key.is_empty()).then(|| Self(key.into()))
+    }
+
+    fn sign(&self, body: &[u8]) -> String {
+        STANDARD.encode(hmac(&self.0, body).finalize().into_bytes())
     }
 
     fn signed(&self, body: &[u8], mac: &[u8; MAC_LENGTH]) -> bool {

@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use metal3::BareMetalHost;
 
-use self::{booking::Slot, conditions::Conditions, timing::Wanted};
+pub use self::conditions::{Conditions, failure};
+use self::{booking::Slot, timing::Wanted};
 use super::{deployment::Deployment, lookup::Lookup};
 use crate::api::{
     self,

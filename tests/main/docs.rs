@@ -207,6 +207,8 @@ const NOT_OURS: &[&str] = &[
     "INFO",
     "KUBECONFIG",
     "NETWORK_CONFIG_ENABLED",
+    "PORTAL",
+    "SSL_CERT_FILE",
     "SWITCH_HOST",
     "SWITCH_PASSWORD",
     "SWITCH_USERNAME",

@@ -12,17 +12,19 @@ use crate::api::{
 
 /// Writes conditions, keeping the time of each one's last change.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Conditions {
+pub struct Conditions {
     generation: Option<i64>,
     now: Timestamp,
 }
 
 impl Conditions {
-    pub(super) fn new(generation: Option<i64>, now: Timestamp) -> Self {
+    /// Of this generation, as of now.
+    pub fn new(generation: Option<i64>, now: Timestamp) -> Self {
         Self { generation, now }
     }
 
-    pub(super) fn set(
+    /// Says whether something holds, and why.
+    pub fn set(
         &self,
         status: &mut ReservationStatus,
         type_: &str,
@@ -84,7 +86,7 @@ pub(super) fn has_failed(reservation: &Reservation) -> bool {
 }
 
 /// Why it failed, if it did.
-pub(super) fn failure(status: &ReservationStatus) -> Option<&Condition> {
+pub fn failure(status: &ReservationStatus) -> Option<&Condition> {
     status
         .conditions
         .iter()
