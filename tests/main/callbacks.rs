@@ -370,7 +370,7 @@ async fn a_user_is_told_of_a_failure_and_a_portal_that_refuses_is_not_asked_agai
         posted,
         [("/log", 200), ("/log", 200), ("/notifications", 400)]
     );
-    let notification = &of_webhook(7).last().unwrap().body;
+    let notification = &of_webhook(7).next_back().unwrap().body;
     assert_eq!(notification["type"], "ERROR");
     assert_eq!(notification["eventType"], "PROVISIONING_FAILED");
     assert_eq!(of_webhook(7).nth(1).unwrap().body["success"], false);
