@@ -23,7 +23,7 @@ use crate::config::BadSetting;
     name = "harbormaster",
     version,
     after_help = "Without a verb, `serve` is meant: `harbormaster --port 8443` serves.\n\
-                  Exit codes: 0 done, 1 failed, 2 `check` found something, 64 bad usage or configuration."
+                  Exit codes: 0 done, 1 failed, 2 `check` or `--lint` found something, 64 bad usage or configuration."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -53,7 +53,7 @@ pub enum Exit {
     Done = 0,
     /// It failed; stderr says why.
     Failed = 1,
-    /// `check` found something to mend.
+    /// `check` or `--lint` found something to mend.
     Findings = 2,
     /// It was called or configured wrongly (`EX_USAGE` of sysexits.h).
     Usage = 64,
@@ -85,7 +85,7 @@ pub fn run() -> Exit {
     let done = match cli.verb {
         Verb::Serve(serve) => serve.run().map(|()| Exit::Done),
         Verb::Check(check) => check.run(),
-        Verb::Generate(generate) => generate.run().map(|()| Exit::Done),
+        Verb::Generate(generate) => generate.run(),
         Verb::Convert(convert) => convert.run().map(|()| Exit::Done),
         Verb::Replay(replay) => replay.run().map(|()| Exit::Done),
         Verb::SendEvent(event) => event.run().map(|()| Exit::Done),

@@ -6,6 +6,7 @@
 mod certificate;
 mod component;
 mod layout;
+mod lint;
 mod monitoring;
 mod network;
 mod workload;

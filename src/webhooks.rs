@@ -79,10 +79,11 @@ pub fn register(
         .timeout_seconds(5)
         .match_condition("others", people.as_str())
         .match_condition("not-deleting", NOT_DELETING);
+    // What it fills in, the controller can do without; what must not be, the rules refuse.
     let filled_in = Mutation::with_kind(&ReservationDefaults::kind(), ReservationDefaults)
         .name("defaults")
         .route("/mutate/reservation")
-        .failure_policy(FailurePolicy::Fail)
+        .failure_policy(FailurePolicy::Ignore)
         .reinvocation(Reinvocation::IfNeeded)
         .timeout_seconds(5)
         .match_condition("others", people)

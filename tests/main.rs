@@ -42,6 +42,8 @@ mod operator;
 mod order;
 #[path = "main/own.rs"]
 mod own;
+#[path = "main/rights.rs"]
+mod rights;
 #[path = "main/service_mode.rs"]
 mod service_mode;
 #[path = "main/settings.rs"]

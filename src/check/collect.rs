@@ -12,6 +12,7 @@ use jiff::{Timestamp, fmt::rfc2822};
 use k8s_openapi::{
     api::{
         admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+        apps::v1::StatefulSet,
         coordination::v1::Lease,
         core::v1::{ConfigMap, Namespace, Pod, Secret, Service},
         discovery::v1::EndpointSlice,
@@ -159,6 +160,11 @@ impl Asker {
                 .map(|list| list.items);
         }
         observed.deployment = self.get(&namespace, NAME).await;
+        if observed.deployment.is_missing() {
+            // With durable spools, it is one. What is asked of it is the same.
+            let set = self.get::<StatefulSet>(&namespace, NAME).await;
+            observed.deployment = set.map(settings::as_deployment);
+        }
         observed.lease = self.get::<Lease>(&namespace, LEASE).await;
         let Some(deployment) = observed.deployment.found().cloned() else {
             return;

@@ -36,7 +36,7 @@ pub struct Observed {
     pub service: Reading<Service>,
     /// Its endpoints.
     pub endpoints: Reading<Vec<Endpoint>>,
-    /// What runs behind it.
+    /// What runs behind it; a StatefulSet is read as one.
     pub deployment: Reading<Deployment>,
     /// Its pods.
     pub pods: Reading<Vec<Pod>>,

@@ -9,8 +9,12 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use kube_webhook::{Metrics, Target};
+use kube_webhook::{
+    Metrics, Target,
+    lint::{Finding, Severity},
+};
 
+use super::Exit;
 use crate::{
     config::HostArgs,
     manifests::{Extra, Installation, Manifest, NAME, NAMESPACE},
@@ -26,6 +30,10 @@ pub(super) struct Generate {
     /// Write into this folder, instead of printing; `manifests` as kubectl apply -k takes it
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+
+    /// Say what is unwise about the whole installation, instead of printing it; 2 on warnings
+    #[arg(long, conflicts_with = "out")]
+    lint: bool,
 
     /// The namespace of the installation itself
     #[arg(long, default_value = NAMESPACE)]
@@ -76,7 +84,7 @@ enum What {
 }
 
 impl Generate {
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
         let installation = Installation {
             namespace: self.namespace.clone(),
             hosts_namespace: self.hosts.k8s_namespace.clone(),
@@ -89,6 +97,9 @@ impl Generate {
         let guard = HostGuard::new(own_user, self.hosts.operator_users());
         let registered =
             webhooks::register(&installation.hosts, guard, reservations, Metrics::default())?;
+        if self.lint {
+            return tell(&installation.lint(&registered)?);
+        }
         let manifests = match self.what {
             What::Crds => vec![installation.crds(&registered)?],
             What::Manifests if self.out.is_some() => installation.tree(&registered)?,
@@ -97,9 +108,10 @@ impl Generate {
             What::Webhooks => vec![installation.webhooks(&registered)?],
         };
         match &self.out {
-            Some(folder) => write(folder, &manifests),
-            None => print(&manifests),
+            Some(folder) => write(folder, &manifests)?,
+            None => print(&manifests)?,
         }
+        Ok(Exit::Done)
     }
 
     fn extras(&self) -> BTreeSet<Extra> {
@@ -152,7 +164,22 @@ fn print(manifests: &[Manifest]) -> anyhow::Result<()> {
         .iter()
         .map(|manifest| manifest.yaml.as_str())
         .collect();
-    std::io::stdout()
-        .write_all(objects.join("---\n").as_bytes())
-        .context("can't print")
+    say(&objects.join("---\n"))
+}
+
+/// One line each; advice alone is no reason to fail.
+fn tell(findings: &[Finding]) -> anyhow::Result<Exit> {
+    let lines: String = findings.iter().map(|one| format!("{one}\n")).collect();
+    say(&lines)?;
+    let is_bad = |finding: &Finding| finding.severity >= Severity::Warning;
+    Ok(if findings.iter().any(is_bad) {
+        Exit::Findings
+    } else {
+        Exit::Done
+    })
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes()).context("can't print")
 }

@@ -181,7 +181,12 @@ async fn a_batch_may_be_empty_but_not_larger_than_a_thousand() {
 }
 
 /// The portal's own body, for a booking of tomorrow.
-fn wrapped(event_type: &str, event_id: u32, host: &str, revision: &str) -> serde_json::Value {
+pub(crate) fn wrapped(
+    event_type: &str,
+    event_id: u32,
+    host: &str,
+    revision: &str,
+) -> serde_json::Value {
     let start = jiff::Timestamp::now()
         .checked_add(jiff::SignedDuration::from_hours(24))
         .unwrap();

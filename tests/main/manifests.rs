@@ -123,6 +123,12 @@ fn what_is_printed_is_what_kustomize_makes(control_plane: &ControlPlane) {
 }
 
 #[test]
+fn the_lint_finds_nothing() {
+    let output = run(&mut generate(&["--lint"]));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
+}
+
+#[test]
 fn the_kubelet_waits_until_the_drain_is_over() {
     let serve = harbormaster::cli::command();
     let serve = serve.find_subcommand("serve").unwrap();

@@ -40,6 +40,18 @@ pub(super) fn uses(expression: &str, path: &[&str]) -> bool {
     })
 }
 
+/// Whether the expression selects something of a variable, which errs where that is null; to
+/// name or compare it, or to put it into a list, doesn't.
+pub(super) fn reaches_into(expression: &str, variable: &str) -> bool {
+    let Ok(tokens) = tokens(expression) else {
+        return false;
+    };
+    roots(&tokens).into_iter().any(|index| {
+        tokens[index] == Token::Name(variable)
+            && matches!(tokens.get(index + 1), Some(Token::Symbol("." | "[")))
+    })
+}
+
 #[derive(Debug, PartialEq)]
 enum Token<'a> {
     Name(&'a str),

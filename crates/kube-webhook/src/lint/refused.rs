@@ -274,7 +274,7 @@ fn absences(hook: &Hook<'_>, own: &str, expression: &str, findings: &mut Finding
     }
     let by_operation = guarded("request.operation");
     if hook.is_called_for("DELETE")
-        && cel::uses(expression, &["object"])
+        && cel::reaches_into(expression, "object")
         && !guarded("object!=null")
         && !guarded("object==null")
         && !by_operation
@@ -283,7 +283,7 @@ fn absences(hook: &Hook<'_>, own: &str, expression: &str, findings: &mut Finding
     }
     let is_new = hook.is_called_for("CREATE") || hook.is_called_for("CONNECT");
     if is_new
-        && cel::uses(expression, &["oldObject"])
+        && cel::reaches_into(expression, "oldObject")
         && !guarded("oldObject!=null")
         && !guarded("oldObject==null")
         && !by_operation

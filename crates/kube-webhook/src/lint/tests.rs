@@ -251,7 +251,15 @@ fn a13_match_conditions() {
         json!([condition("a", "object.a == 'a'")]),
     );
     deleting["rules"][0]["operations"] = json!(["DELETE"]);
-    says(&of_validating(&[deleting]), "A13", "errs on DELETE");
+    says(&of_validating(&[deleting.clone()]), "A13", "errs on DELETE");
+    let either = "[object, oldObject].exists(one, one != null && has(one.spec))";
+    deleting["matchConditions"] = json!([condition("a", either)]);
+    deleting["rules"][0]["operations"] = json!(["CREATE", "DELETE"]);
+    let findings = of_validating(&[deleting]);
+    assert!(
+        findings.iter().all(|one| !one.contains("A13")),
+        "{findings:?}"
+    );
     let twice = json!([condition("a", "true"), condition("a", "true")]);
     let findings = of_validating(&[with("/matchConditions", twice)]);
     says(&findings, "A13", "two matchConditions");
