@@ -1,9 +1,11 @@
-//! The admin port: plain HTTP for the kubelet's probes and for Prometheus.
+//! The admin port: plain HTTP for the kubelet's probes, for Prometheus, and for people who
+//! want to see the calendar.
 //!
 //! It needs neither TLS nor the webhooks' limits, and goes last: while the listeners part
 //! with their callers, it says that we are not ready. What else readiness depends on comes
 //! in as [`Check`]s. Called by the wiring alone.
 
+pub(crate) mod calendar;
 mod readiness;
 
 use std::{
@@ -34,12 +36,13 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Serves probes and the metrics of `registry`; unready once `stopping` is true, or while
+    /// Serves probes, the metrics of `registry` and `pages`; unready once `stopping` is true, or while
     /// a check fails.
     pub(crate) fn serve(
         listener: TcpListener,
         registry: Registry,
         mut checks: Vec<Check>,
+        pages: Router,
         stopping: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
         listener.set_nonblocking(true)?;
@@ -52,7 +55,7 @@ impl Admin {
                 Verdict::Ready
             }
         }));
-        let router = router(registry, checks);
+        let router = router(registry, checks).merge(pages);
         let task = tokio::spawn(server.serve(router.into_make_service()));
         Ok(Self { handle, task })
     }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use axum::Router;
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::{authentication::v1::SelfSubjectReview, core::v1::Namespace};
 use kube::{Api, Client, api::PostParams, config::KubeConfigOptions};
@@ -22,7 +23,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tracing::{error, info, warn};
 
 use crate::{
-    admin::{Admin, Check, Verdict},
+    admin::{self, Admin, Check, Verdict},
     api::v1::Reservation,
     callbacks::{Callbacks, Portal},
     clock::Clock,
@@ -61,6 +62,7 @@ pub struct App {
     secrets_dir: Option<SecretsDir>,
     admin: TcpListener,
     registry: Registry,
+    pages: Router,
     events: Option<Server>,
     controller: controller::Context,
     callbacks: Callbacks,
@@ -110,14 +112,15 @@ impl App {
         let (caches, feeds) = Caches::new(client.clone(), &config.namespace, &config.hosts);
         let known = caches.clone();
         let glass = BreakGlass::new(Authorizer::new(client.clone()));
+        let clock = Clock::system();
+        let pages = admin::calendar::routes(caches.clone(), clock.clone(), config.show_users);
         let guard = HostGuard::new(own_user.clone(), config.operator_users).knowing(
             caches,
             glass,
-            Clock::system(),
+            clock.clone(),
         );
         let event_metrics = EventMetrics::register(&mut registry);
         event_metrics.unsigned_mode(secrets.is_unsigned_mode());
-        let clock = Clock::system();
         let (calendars, calendar_feed) =
             Calendars::new(Api::namespaced(client.clone(), &config.namespace));
         let reservation_guard = ReservationGuard::new(
@@ -183,6 +186,7 @@ impl App {
             secrets_dir,
             admin,
             registry,
+            pages,
             events,
             controller,
             callbacks,
@@ -223,7 +227,7 @@ impl App {
 
         let stop = Stop::new();
         let checks = vec![senders(self.secrets)];
-        let admin = Admin::serve(self.admin, self.registry, checks, stop.is_on())?;
+        let admin = Admin::serve(self.admin, self.registry, checks, self.pages, stop.is_on())?;
         let mut tasks = JoinSet::new();
         let servers = [Some(self.tls), self.events];
         for server in servers.into_iter().flatten() {
@@ -252,7 +256,7 @@ impl App {
             Ok(())
         });
         let (self_reviews, own_user) = (self.self_reviews, self.own_user);
-        tasks.spawn(self.feeds.run(stop.wait()).map(Ok));
+        tasks.spawn(self.feeds.run(Clock::system(), stop.wait()).map(Ok));
         let (election, controller, callbacks) = (self.election, self.controller, self.callbacks);
         let work = move |end: BoxFuture<'static, ()>| {
             let end = end.shared();

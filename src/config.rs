@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use clap::Args;
+use clap::{ArgAction, Args};
 use kube::discovery::ApiResource;
 
 use self::callbacks::CallbackArgs;
@@ -136,6 +136,16 @@ pub struct ServeArgs {
     /// How long to go on serving after SIGTERM, while endpoints still name this replica
     #[arg(long, env = "DRAIN_DELAY", default_value = "10s", value_parser = span::parse)]
     drain_delay: Duration,
+
+    /// Whether the calendar page names the users, to all who reach the admin port
+    #[arg(
+        long,
+        env = "CALENDAR_SHOW_USERS",
+        value_name = "BOOL",
+        default_value_t = false,
+        action = ArgAction::Set
+    )]
+    calendar_show_users: bool,
 }
 
 /// Which hosts, and where; shared by `serve` and `generate`.
@@ -228,6 +238,8 @@ pub struct Config {
     pub spool_limit: u64,
     /// Users whose writes to hosts are the operator's own.
     pub operator_users: BTreeSet<String>,
+    /// Whether the calendar page names users.
+    pub show_users: bool,
 }
 
 /// Where the serving certificate comes from.
@@ -292,6 +304,7 @@ impl ServeArgs {
             spool_limit: self.spool_limit.as_u64(),
             drain_delay: self.drain_delay,
             operator_users: self.hosts.operator_users(),
+            show_users: self.calendar_show_users,
         })
     }
 

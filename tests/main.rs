@@ -10,6 +10,8 @@
 
 #[path = "main/api.rs"]
 mod api;
+#[path = "main/calendar.rs"]
+mod calendar;
 #[path = "main/callbacks.rs"]
 mod callbacks;
 #[path = "main/captured.rs"]

@@ -1,11 +1,18 @@
-//! What every replica keeps in memory of hosts and their calendars, for hooks and pages
-//! that must not ask the API server.
+//! What every replica keeps in memory of hosts, their calendars and the Reservations, for
+//! hooks and pages that must not ask the API server.
 //!
 //! Fed by watches of their own, on leaders and followers alike. They lag: nothing is
 //! decided from them that a compare-and-swap doesn't decide again. An object that can't be
 //! decoded is left out, and stops nobody else's from coming. Built by the wiring.
 
-use std::hash::Hash;
+mod freshness;
+
+use std::{
+    hash::Hash,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, future::BoxFuture};
 use kube::{
@@ -13,41 +20,54 @@ use kube::{
     core::DeserializeGuard,
     discovery::ApiResource,
     runtime::{
-        WatchStreamExt,
         reflector::{ObjectRef, Store, store::Writer},
-        watcher,
+        watcher::{self, watcher},
     },
 };
 use metal3::BareMetalHost;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use crate::api::calendar::{Booking, HostCalendar};
+pub use self::freshness::Freshness;
+use self::freshness::Watches;
+use crate::{
+    api::{
+        calendar::{Booking, HostCalendar},
+        v1::Reservation,
+    },
+    clock::Clock,
+};
 
-/// Hosts and calendars, as they were a moment ago. Clones share what they hold.
+/// Hosts, calendars and Reservations, as they were a moment ago. Clones share what they hold.
 #[derive(Clone)]
 pub struct Caches {
     hosts: Store<DeserializeGuard<BareMetalHost>>,
     calendars: Store<DeserializeGuard<HostCalendar>>,
+    reservations: Store<DeserializeGuard<Reservation>>,
+    watches: Arc<Watches>,
     host_resource: ApiResource,
     namespace: String,
 }
 
 /// What fills them.
 pub struct Feeds {
-    hosts: Writer<DeserializeGuard<BareMetalHost>>,
-    calendars: Writer<DeserializeGuard<HostCalendar>>,
+    writers: Writers,
     caches: Caches,
     client: Client,
+}
+
+struct Writers {
+    hosts: Writer<DeserializeGuard<BareMetalHost>>,
+    calendars: Writer<DeserializeGuard<HostCalendar>>,
+    reservations: Writer<DeserializeGuard<Reservation>>,
 }
 
 impl Caches {
     /// Empty caches for the hosts of one namespace, and what fills them.
     pub fn new(client: Client, namespace: &str, host_resource: &ApiResource) -> (Self, Feeds) {
-        let (caches, hosts, calendars) = Self::empty(namespace, host_resource);
+        let (caches, writers) = Self::empty(namespace, host_resource);
         let feeds = Feeds {
-            hosts,
-            calendars,
+            writers,
             caches: caches.clone(),
             client,
         };
@@ -59,23 +79,21 @@ impl Caches {
         Self::empty("", host_resource).0
     }
 
-    fn empty(
-        namespace: &str,
-        host_resource: &ApiResource,
-    ) -> (
-        Self,
-        Writer<DeserializeGuard<BareMetalHost>>,
-        Writer<DeserializeGuard<HostCalendar>>,
-    ) {
-        let hosts = Writer::new(host_resource.clone());
-        let calendars = Writer::default();
+    fn empty(namespace: &str, host_resource: &ApiResource) -> (Self, Writers) {
+        let writers = Writers {
+            hosts: Writer::new(host_resource.clone()),
+            calendars: Writer::default(),
+            reservations: Writer::default(),
+        };
         let caches = Self {
-            hosts: hosts.as_reader(),
-            calendars: calendars.as_reader(),
+            hosts: writers.hosts.as_reader(),
+            calendars: writers.calendars.as_reader(),
+            reservations: writers.reservations.as_reader(),
+            watches: Arc::default(),
             host_resource: host_resource.clone(),
             namespace: namespace.to_owned(),
         };
-        (caches, hosts, calendars)
+        (caches, writers)
     }
 
     /// The accepted bookings of a host.
@@ -100,16 +118,43 @@ impl Caches {
         all.filter_map(|calendar| calendar.0.as_ref().ok().cloned())
             .collect()
     }
+
+    /// All Reservations, without what nobody looks up here: keys, parameters, long texts.
+    pub fn reservations(&self) -> Vec<Reservation> {
+        let all = self.reservations.state().into_iter();
+        all.filter_map(|reservation| reservation.0.as_ref().ok().cloned())
+            .collect()
+    }
+
+    /// How old all this is.
+    pub fn freshness(&self) -> Freshness {
+        self.watches.freshness()
+    }
 }
 
 impl Feeds {
     /// Fills them until `shutdown`.
-    pub async fn run(self, shutdown: BoxFuture<'static, ()>) {
-        let (namespace, resource) = (&self.caches.namespace, &self.caches.host_resource);
-        let hosts = Api::namespaced_with(self.client.clone(), namespace, resource);
-        let calendars = Api::namespaced(self.client, namespace);
+    pub async fn run(self, clock: Clock, shutdown: BoxFuture<'static, ()>) {
+        let Self {
+            writers,
+            caches,
+            client,
+        } = self;
+        let (namespace, resource) = (&caches.namespace, &caches.host_resource);
+        let hosts = Api::namespaced_with(client.clone(), namespace, resource);
+        let calendars = Api::namespaced(client.clone(), namespace);
+        let reservations = Api::namespaced(client, namespace);
+        let watch = |kind| Watch {
+            kind,
+            watches: &caches.watches,
+            clock: &clock,
+        };
         let filled = async {
-            tokio::join!(feed(hosts, self.hosts), feed(calendars, self.calendars));
+            tokio::join!(
+                watch(0).feed(hosts, writers.hosts, strip),
+                watch(1).feed(calendars, writers.calendars, strip),
+                watch(2).feed(reservations, writers.reservations, strip_reservation),
+            );
         };
         tokio::select! {
             () = shutdown => {}
@@ -118,28 +163,80 @@ impl Feeds {
     }
 }
 
-async fn feed<K>(api: Api<DeserializeGuard<K>>, writer: Writer<DeserializeGuard<K>>)
-where
-    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Clone + Eq + Hash,
-    DeserializeGuard<K>: Clone + std::fmt::Debug,
-{
-    watcher(api, watcher::Config::default())
-        .default_backoff()
-        .reflect(writer)
-        .applied_objects()
-        .for_each(|object| async move {
-            match object {
-                Ok(object) => {
-                    if let Err(invalid) = &object.0 {
-                        let name = invalid.metadata.name.as_deref().unwrap_or_default();
-                        warn!("{name} can't be read, and is left out: {}", invalid.error);
+/// One kind's watch.
+struct Watch<'a> {
+    kind: usize,
+    watches: &'a Watches,
+    clock: &'a Clock,
+}
+
+impl Watch<'_> {
+    async fn feed<K>(
+        self,
+        api: Api<DeserializeGuard<K>>,
+        mut writer: Writer<DeserializeGuard<K>>,
+        strip: fn(&mut K),
+    ) where
+        K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+        K::DynamicType: Clone + Eq + Hash,
+        DeserializeGuard<K>: Clone + std::fmt::Debug,
+    {
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            // A watch that failed is begun with a list, not resumed: a resumed one says
+            // nothing until something changes, and nobody could tell that it works again.
+            let mut events = pin!(watcher(api.clone(), watcher::Config::default()));
+            let begun = Instant::now();
+            while let Some(event) = events.next().await {
+                let mut event = match event {
+                    Ok(event) => event,
+                    Err(error) => {
+                        warn!("a watch failed, and is begun anew: {error}");
+                        self.watches.failed(self.kind, self.clock.now());
+                        break;
+                    }
+                };
+                if let watcher::Event::InitApply(object) | watcher::Event::Apply(object) =
+                    &mut event
+                {
+                    match &mut object.0 {
+                        Ok(object) => strip(object),
+                        Err(invalid) => {
+                            let name = invalid.metadata.name.as_deref().unwrap_or_default();
+                            warn!("{name} can't be read, and is left out: {}", invalid.error);
+                        }
                     }
                 }
-                Err(error) => warn!("a watch failed, and is begun anew: {error}"),
+                let is_whole =
+                    !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_));
+                writer.apply_watcher_event(&event);
+                if is_whole {
+                    self.watches.works(self.kind);
+                }
             }
-        })
-        .await;
+            // One that fails at once each time must not become a list each half second.
+            if begun.elapsed() > LONGEST_PAUSE {
+                pause = SHORTEST_PAUSE;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+fn strip<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+}
+
+fn strip_reservation(reservation: &mut Reservation) {
+    strip(reservation);
+    let spec = &mut reservation.spec;
+    spec.access = None;
+    spec.parameters = None;
+    spec.provisioning = None;
+    if let Some(source) = &mut spec.source {
+        (source.title, source.description) = (None, None);
+    }
 }
 
 impl std::fmt::Debug for Caches {
@@ -153,3 +250,7 @@ impl std::fmt::Debug for Feeds {
         f.debug_struct("Feeds").finish_non_exhaustive()
     }
 }
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
 use tokio::sync::Mutex;
-use xtask::stage::{Cast, SECRET, Stage, USER, Way};
+use xtask::stage::{Cast, HOST, SECRET, Stage, USER, Way};
 
 use crate::{
     own::{Own, Settings, nowhere},
@@ -149,6 +149,7 @@ async fn while_the_api_server_is_away_events_are_answered_and_afterwards_recorde
         .await
         .unwrap();
     let control_plane = stage.control_plane();
+    calendar_until(&stage, |page| !page.contains("API server")).await;
     control_plane.stop_api_server().await.unwrap();
 
     // The minimal shape: what becomes of it depends on the order alone.
@@ -179,6 +180,10 @@ async fn while_the_api_server_is_away_events_are_answered_and_afterwards_recorde
         metrics.contains("harbormaster_spooled_events 50\n"),
         "{metrics}"
     );
+    calendar_until(&stage, |page| {
+        page.contains("can’t be watched") && page.contains(HOST)
+    })
+    .await;
     control_plane.start_api_server().await.unwrap();
 
     until("the spool to be empty", async || {
@@ -205,11 +210,23 @@ async fn while_the_api_server_is_away_events_are_answered_and_afterwards_recorde
         ]
     });
     assert_eq!(states, expected.collect());
+    calendar_until(&stage, |page| {
+        !page.contains("API server") && page.contains("host-away-9.3")
+    })
+    .await;
     tell(&format!(
         "50 events while the API server was away, the slowest answer {} ms",
         slowest.as_millis()
     ));
     stage.strike().await.unwrap();
+}
+
+/// What people see is as old as it says.
+async fn calendar_until(stage: &Stage, is_so: impl Fn(&str) -> bool) {
+    until("the calendar to say so", async || {
+        is_so(&scrape(stage, "/calendar").await).then_some(())
+    })
+    .await;
 }
 
 #[expect(clippy::print_stdout, reason = "figures that are worth a look")]

@@ -313,7 +313,9 @@ impl Stage {
             .unwrap_or_else(|| Path::new("."))
             .display();
         say(&format!(
-            "\nEverything stays up until Ctrl-C. In another terminal:\n\n\
+            "\nEverything stays up until Ctrl-C. Who has which host, now and next:\n\n\
+             \x20  http://localhost:{}/calendar\n\n\
+             In another terminal:\n\n\
              \x20  export KUBECONFIG={}\n\
              \x20  export PATH={bin}:{built}:$PATH\n\
              \x20  export HARBORMASTER_URL=https://localhost:{}/webhook\n\
@@ -324,6 +326,7 @@ impl Stage {
              \x20  kubectl delete rsv portal-102\n\
              \x20  curl localhost:{}/metrics\n\
              \x20  tail -f {}\n",
+            self.admin_port,
             self.control_plane.kubeconfig().display(),
             self.port,
             self.admin_port,
