@@ -34,7 +34,11 @@ pub(crate) fn parent(test: &str) -> Option<(Child, PathBuf)> {
     if env::var_os(ROLE).is_some() {
         return None;
     }
-    let mut parent = Command::new(env::current_exe().unwrap())
+    // A shell without job control starts what runs in the background with SIGINT ignored, and
+    // that is inherited (POSIX, 2.11 Signals and Error Handling).
+    let mut parent = Command::new("env")
+        .arg("--default-signal=INT")
+        .arg(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(ROLE, "parent")
         .stdin(Stdio::piped())
