@@ -44,11 +44,7 @@ use crate::{
         lookup,
     },
     webhooks::{
-        self, OwnUser,
-        authorizer::Authorizer,
-        break_glass::BreakGlass,
-        calendars::{Calendars, Feed},
-        host_guard::HostGuard,
+        self, OwnUser, authorizer::Authorizer, break_glass::BreakGlass, host_guard::HostGuard,
         reservation_guard::ReservationGuard,
     },
 };
@@ -66,7 +62,6 @@ pub struct App {
     events: Option<Server>,
     controller: controller::Context,
     callbacks: Callbacks,
-    calendar_feed: Feed,
     election: Election,
     namespaces: Api<Namespace>,
     self_reviews: Api<SelfSubjectReview>,
@@ -115,19 +110,17 @@ impl App {
         let clock = Clock::system();
         let pages = admin::calendar::routes(caches.clone(), clock.clone(), config.show_users);
         let guard = HostGuard::new(own_user.clone(), config.operator_users).knowing(
-            caches,
+            caches.clone(),
             glass,
             clock.clone(),
         );
         let event_metrics = EventMetrics::register(&mut registry);
         event_metrics.unsigned_mode(secrets.is_unsigned_mode());
-        let (calendars, calendar_feed) =
-            Calendars::new(Api::namespaced(client.clone(), &config.namespace));
         let reservation_guard = ReservationGuard::new(
             own_user.clone(),
             &config.event_provider,
             Authorizer::new(client.clone()),
-            calendars,
+            caches,
             clock.clone(),
         );
         let registered =
@@ -190,7 +183,6 @@ impl App {
             events,
             controller,
             callbacks,
-            calendar_feed,
             election,
             namespaces: Api::all(client.clone()),
             self_reviews: Api::all(client),
@@ -242,7 +234,6 @@ impl App {
             identity.watch(stopped).await;
             Ok(())
         });
-        tasks.spawn(self.calendar_feed.run(stop.wait()).map(Ok));
         if let Some(secrets) = self.secrets_dir {
             let stopped = stop.wait();
             tasks.spawn(async move {

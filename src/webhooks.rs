@@ -6,7 +6,6 @@
 
 pub mod authorizer;
 pub mod break_glass;
-pub mod calendars;
 pub mod host_advice;
 pub mod host_defaults;
 pub mod host_guard;

@@ -96,9 +96,9 @@ impl Caches {
         (caches, writers)
     }
 
-    /// The accepted bookings of a host.
-    pub fn bookings(&self, host: &str) -> Vec<Booking> {
-        let key = ObjectRef::new(host).within(&self.namespace);
+    /// The accepted bookings of a host. Those of a namespace that isn't ours have none.
+    pub fn bookings(&self, namespace: &str, host: &str) -> Vec<Booking> {
+        let key = ObjectRef::new(host).within(namespace);
         let found = self.calendars.get(&key);
         let calendar = found.as_ref().and_then(|found| found.0.as_ref().ok());
         let status = calendar.and_then(|calendar| calendar.status.clone());
@@ -124,6 +124,24 @@ impl Caches {
         let all = self.reservations.state().into_iter();
         all.filter_map(|reservation| reservation.0.as_ref().ok().cloned())
             .collect()
+    }
+
+    /// With one more calendar, which stays.
+    #[cfg(test)]
+    pub(crate) fn with_calendar(self, calendar: HostCalendar) -> Self {
+        let mut writer = Writer::default();
+        writer.apply_watcher_event(&watcher::Event::Apply(DeserializeGuard(Ok(calendar))));
+        let calendars = writer.as_reader();
+        Self { calendars, ..self }
+    }
+
+    /// With one more host, which stays.
+    #[cfg(test)]
+    pub(crate) fn with_host(self, host: BareMetalHost) -> Self {
+        let mut writer = Writer::new(self.host_resource.clone());
+        writer.apply_watcher_event(&watcher::Event::Apply(DeserializeGuard(Ok(host))));
+        let hosts = writer.as_reader();
+        Self { hosts, ..self }
     }
 
     /// How old all this is.

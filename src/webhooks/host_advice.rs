@@ -54,20 +54,25 @@ impl HostAdvice {
     }
 
     /// A booking of this host that is not over.
-    fn booking(&self, host: &str) -> Option<Booking> {
+    fn booking(&self, host: &BareMetalHost) -> Option<Booking> {
+        let namespace = host.metadata.namespace.as_deref().unwrap_or_default();
         let now = self.clock.now();
         let is_to_come = |booking: &Booking| {
             let end = booking.end.as_ref().map_or(Timestamp::MAX, |end| end.0);
             end > now
         };
-        self.caches.bookings(host).into_iter().find(is_to_come)
+        self.caches
+            .bookings(namespace, host.name())
+            .into_iter()
+            .find(is_to_come)
     }
 
     /// Another host that answers to the same portal id or name.
     fn twin(&self, host: &BareMetalHost) -> Option<String> {
         let (id, name) = identity(host);
         let others = self.caches.hosts().into_iter();
-        let mut others = others.filter(|other| other.name() != host.name());
+        let is_near = |other: &BareMetalHost| other.metadata.namespace == host.metadata.namespace;
+        let mut others = others.filter(|other| other.name() != host.name() && is_near(other));
         let twin = others.find(|other| {
             let (other_id, other_name) = identity(other);
             (id.is_some() && id == other_id) || (name.is_some() && name == other_name)
@@ -105,7 +110,7 @@ impl ValidateUpdate<BareMetalHost> for HostAdvice {
     ) -> Result<ValidationResult, Fault> {
         let old = old.decode()?;
         let renamed = identity(&old) != identity(new);
-        let booking = renamed.then(|| self.booking(new.name())).flatten();
+        let booking = renamed.then(|| self.booking(new)).flatten();
         let twin = renamed.then(|| self.twin(new)).flatten();
         let result = match (booking, twin) {
             (Some(booking), _) => forbidden(&format!(
@@ -133,7 +138,7 @@ impl ValidateDelete<BareMetalHost> for HostAdvice {
     ) -> Result<ValidationResult, Fault> {
         let old = old.decode()?;
         let is_collector = COLLECTORS.contains(&cx.user().username());
-        let Some(booking) = self.booking(old.name()) else {
+        let Some(booking) = self.booking(&old) else {
             return Ok(ValidationResult::success());
         };
         if is_collector || old.is_deleting() {
@@ -217,5 +222,36 @@ mod tests {
         assert!(first.is_allowed());
         assert_eq!(first.warnings().len(), 3, "{first:?}");
         assert_eq!(update(&imaged, &imaged).await.warnings().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_booked_and_who_is_a_twin_is_a_matter_of_one_namespace() {
+        let calendar = json!({
+            "metadata": {"name": "srv", "namespace": "metal3"},
+            "spec": {},
+            "status": {"bookings": [{"uid": "1", "name": "later", "start": "2199-01-01T00:00:00Z"}]},
+        });
+        let host = |namespace: &str, name: &str| {
+            json!({"metadata": {
+                "name": name,
+                "namespace": namespace,
+                "labels": {RESOURCE_ID_LABEL: "7"},
+            }})
+        };
+        let caches = Caches::offline(&BareMetalHost::resource())
+            .with_calendar(serde_json::from_value(calendar).unwrap())
+            .with_host(serde_json::from_value(host("metal3", "srv")).unwrap());
+        let glass = BreakGlass::new(Authorizer::offline());
+        let advice = HostAdvice::new(caches, glass, Clock::system());
+        for (namespace, is_ours) in [("metal3", true), ("elsewhere", false)] {
+            let cx = AdmissionContext::new(Operation::Delete).with_user("luigi", &[]);
+            let raw = to_raw_value(&host(namespace, "srv")).unwrap();
+            let deleted = advice.delete(&Old::new(&raw), &cx).await.unwrap();
+            assert_eq!(deleted.is_allowed(), !is_ours, "{deleted:?}");
+            let twin = serde_json::from_value(host(namespace, "twin")).unwrap();
+            let cx = AdmissionContext::new(Operation::Create).with_user("luigi", &[]);
+            let made = advice.create(&twin, &cx).await.unwrap();
+            assert_eq!(made.is_allowed(), !is_ours, "{made:?}");
+        }
     }
 }

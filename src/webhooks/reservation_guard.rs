@@ -13,17 +13,18 @@ use kube_webhook::{
         ValidationResult, ValidationWebhook,
     },
 };
+use metal3::BareMetalHost;
 
 use super::{
     OwnUser,
     authorizer::{Authorizer, Wish},
     break_glass::BreakGlass,
-    calendars::Calendars,
     reservation_rules::{FieldFault, Write, check, named_host},
 };
 use crate::{
     api::v1::{Reservation, SecretReference},
     clock::Clock,
+    reservations::caches::Caches,
 };
 
 /// The guard of Reservations.
@@ -33,7 +34,7 @@ pub struct ReservationGuard {
     reserved: Vec<String>,
     authorizer: Authorizer,
     break_glass: BreakGlass,
-    calendars: Calendars,
+    caches: Caches,
     clock: Clock,
 }
 
@@ -44,7 +45,7 @@ impl ReservationGuard {
         own_user: OwnUser,
         provider: &str,
         authorizer: Authorizer,
-        calendars: Calendars,
+        caches: Caches,
         clock: Clock,
     ) -> Self {
         Self {
@@ -52,19 +53,19 @@ impl ReservationGuard {
             reserved: vec![format!("{provider}-"), "host-".to_owned()],
             break_glass: BreakGlass::new(authorizer.clone()),
             authorizer,
-            calendars,
+            caches,
             clock,
         }
     }
 
     /// For what needs no API server: the manifests, and reviews that were saved.
     pub fn offline(own_user: impl Into<OwnUser>) -> Self {
-        let (authorizer, calendars) = (Authorizer::offline(), Calendars::none());
+        let caches = Caches::offline(&BareMetalHost::resource());
         Self::new(
             own_user.into(),
             "portal",
-            authorizer,
-            calendars,
+            Authorizer::offline(),
+            caches,
             Clock::system(),
         )
     }
@@ -90,7 +91,9 @@ impl ReservationGuard {
             new,
             username: cx.user().username(),
             reserved: &self.reserved,
-            calendar: named_host(new).and_then(|host| self.calendars.of(namespace, host)),
+            bookings: named_host(new)
+                .map(|host| self.caches.bookings(namespace, host))
+                .unwrap_or_default(),
             now: self.clock.now(),
         };
         let mut faults = check(&write);

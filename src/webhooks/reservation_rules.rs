@@ -3,15 +3,13 @@
 //! Whatever version a write came through, what is looked at is the v1 object that it would
 //! become. The rules that v1's schema has too are here again, for the older versions' sake.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use crate::{
     api::{
         EVENT_ID_LABEL,
-        calendar::HostCalendar,
+        calendar::Booking,
         span::Span,
         v1::{DesiredState, Phase, Requester, Reservation, Target},
     },
@@ -41,8 +39,8 @@ pub struct Write<'a> {
     pub username: &'a str,
     /// The names that Harbormaster gives begin with these.
     pub reserved: &'a [String],
-    /// The calendar of the host that is named, where there is one.
-    pub calendar: Option<Arc<HostCalendar>>,
+    /// The accepted bookings of the host that is named.
+    pub bookings: Vec<Booking>,
     /// When it is.
     pub now: Timestamp,
 }
@@ -296,7 +294,7 @@ fn change(old: &Reservation, write: &Write<'_>, faults: &mut Faults) {
 }
 
 fn overlap(write: &Write<'_>, faults: &mut Faults) {
-    let (Some(calendar), Some(_)) = (&write.calendar, &write.new.spec.window.start) else {
+    let (Some(host), Some(_)) = (named_host(write.new), &write.new.spec.window.start) else {
         return;
     };
     let asks = |object: &Reservation| {
@@ -306,11 +304,8 @@ fn overlap(write: &Write<'_>, faults: &mut Faults) {
     if write.old.is_some_and(|old| asks(old) == asks(write.new)) {
         return;
     }
-    let Some(status) = &calendar.status else {
-        return;
-    };
     let wanted = candidate(write.new);
-    let taken = status.bookings.iter().find(|other| {
+    let taken = write.bookings.iter().find(|other| {
         Some(other.uid.as_str()) != write.new.meta().uid.as_deref()
             && overlaps(&wanted, other, write.now)
     });
@@ -323,8 +318,7 @@ fn overlap(write: &Write<'_>, faults: &mut Faults) {
         faults.guard(
             "spec.window",
             format!(
-                "{} is reserved by {} from {} {until}: see kubectl get hcal {0}",
-                calendar.name_any(),
+                "{host} is reserved by {} from {} {until}: see kubectl get hcal {host}",
                 taken.name,
                 from.unwrap_or_else(|| "now".to_owned()),
             ),

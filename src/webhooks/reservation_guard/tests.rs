@@ -10,16 +10,20 @@ use crate::api::calendar::HostCalendar;
 const OWN: &str = "system:serviceaccount:harbormaster-system:harbormaster";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLEKEY01 mario";
 
-fn guard(calendars: Calendars) -> ReservationGuard {
+fn guard(caches: Caches) -> ReservationGuard {
     let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
     let authorizer = Authorizer::offline();
     ReservationGuard::new(
         OWN.to_owned().into(),
         "portal",
         authorizer,
-        calendars,
+        caches,
         Clock::fixed(now),
     )
+}
+
+fn nothing() -> Caches {
+    Caches::offline(&BareMetalHost::resource())
 }
 
 fn by_mario() -> Value {
@@ -44,16 +48,16 @@ fn begun(object: Value) -> Value {
     with(object, "/status", json!({"phase": "Active"}))
 }
 
-async fn create_as(user: &str, object: &Value, calendars: Calendars) -> ValidationResult {
+async fn create_as(user: &str, object: &Value, caches: Caches) -> ValidationResult {
     let cx = AdmissionContext::new(Operation::Create)
         .with_user(user, &[])
         .with_object("metal3", "mine");
     let object = serde_json::from_value(object.clone()).unwrap();
-    guard(calendars).create(&object, &cx).await.unwrap()
+    guard(caches).create(&object, &cx).await.unwrap()
 }
 
 async fn create(object: &Value) -> ValidationResult {
-    create_as("mario", object, Calendars::none()).await
+    create_as("mario", object, nothing()).await
 }
 
 async fn update_as(user: &str, old: &Value, new: &Value) -> ValidationResult {
@@ -62,7 +66,7 @@ async fn update_as(user: &str, old: &Value, new: &Value) -> ValidationResult {
         .with_object("metal3", "mine");
     let old = to_raw_value(old).unwrap();
     let new = serde_json::from_value(new.clone()).unwrap();
-    let guard = guard(Calendars::none());
+    let guard = guard(nothing());
     guard.update(&Old::new(&old), &new, &cx).await.unwrap()
 }
 
@@ -156,7 +160,7 @@ async fn nobody_forges_a_booking() {
 
 #[tokio::test]
 async fn nobody_acts_for_another_or_changes_anothers_keys() {
-    let result = create_as("luigi", &by_mario(), Calendars::none()).await;
+    let result = create_as("luigi", &by_mario(), nothing()).await;
     refused(&result, "is mario, but you are luigi");
     let mine = json!([{"key": "ssh-ed25519 AAAA luigi"}]);
     let changed = with(by_mario(), "/spec/access/authorizedKeys", mine);
@@ -226,15 +230,15 @@ async fn an_overlap_is_refused_from_memory_and_a_gap_is_not() {
         }]},
     }))
     .unwrap();
-    let calendars = Calendars::with(calendar);
-    let result = create_as("mario", &by_mario(), calendars.clone()).await;
+    let caches = Caches::offline(&BareMetalHost::resource()).with_calendar(calendar);
+    let result = create_as("mario", &by_mario(), caches.clone()).await;
     refused(
         &result,
         "srv is reserved by theirs from 2026-01-02T11:00:00Z until 2026-01-02T13:00:00Z",
     );
     let window = json!({"start": "2026-01-02T13:00:00Z", "end": "2026-01-02T14:00:00Z"});
     let later = with(by_mario(), "/spec/window", window);
-    assert!(create_as("mario", &later, calendars).await.is_allowed());
+    assert!(create_as("mario", &later, caches).await.is_allowed());
 }
 
 #[tokio::test]
@@ -257,7 +261,7 @@ async fn a_secret_that_one_may_not_read_is_not_put_on_a_host() {
 #[tokio::test]
 async fn our_own_writes_finalizers_and_labels_are_never_held_up() {
     let bad = with(by_mario(), "/spec/window", json!({}));
-    assert!(create_as(OWN, &bad, Calendars::none()).await.is_allowed());
+    assert!(create_as(OWN, &bad, nothing()).await.is_allowed());
     let deleting = with(
         bad.clone(),
         "/metadata/deletionTimestamp",
