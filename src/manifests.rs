@@ -31,6 +31,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::component::Part;
+pub(crate) use self::workload::as_deployment;
 use crate::api::{GROUP, crd, v1::Reservation};
 
 /// Where and how it is installed.
@@ -44,6 +45,8 @@ pub struct Installation {
     pub hosts: ApiResource,
     /// Where the API server finds the hooks.
     pub target: Target,
+    /// What the pods run: a name that the nodes can pull.
+    pub image: String,
     /// What it has beside what every installation has.
     pub extras: BTreeSet<Extra>,
 }
@@ -94,6 +97,28 @@ pub enum ManifestError {
 impl Installation {
     /// All of it, in the order in which it is applied.
     pub fn all(&self, registered: &Registered) -> Result<Vec<Manifest>, ManifestError> {
+        let parts = self.parts(registered)?;
+        parts.iter().map(|part| part.manifest("")).collect()
+    }
+
+    /// The CustomResourceDefinitions, converted by us.
+    pub fn crds(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
+        self.with_extras(self.definitions(registered)?)?
+            .manifest("")
+    }
+
+    /// Both webhook configurations.
+    pub fn webhooks(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
+        self.with_extras(self.configurations(registered)?)?
+            .manifest("")
+    }
+
+    /// What the program may do.
+    pub fn rbac(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
+        self.with_extras(self.rights(registered)?)?.manifest("")
+    }
+
+    fn parts(&self, registered: &Registered) -> Result<Vec<Part>, ManifestError> {
         let mut parts = self.base(registered)?;
         // Nobody is called before somebody is there.
         let webhooks = parts.pop();
@@ -105,21 +130,6 @@ impl Installation {
             .into_iter()
             .map(|part| self.with_extras(part))
             .collect()
-    }
-
-    /// The CustomResourceDefinitions, converted by us.
-    pub fn crds(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
-        self.with_extras(self.definitions(registered)?)
-    }
-
-    /// Both webhook configurations.
-    pub fn webhooks(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
-        self.with_extras(self.configurations(registered)?)
-    }
-
-    /// What the program may do.
-    pub fn rbac(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
-        self.with_extras(self.rights(registered)?)
     }
 
     /// What every installation has; last the webhooks.
@@ -136,14 +146,14 @@ impl Installation {
         ])
     }
 
-    fn with_extras(&self, mut part: Part) -> Result<Manifest, ManifestError> {
+    fn with_extras(&self, mut part: Part) -> Result<Part, ManifestError> {
         for &extra in &self.extras {
             let patches = self.component(extra)?.patches;
             for object in &mut part.objects {
                 patches.iter().for_each(|patch| patch.apply(object));
             }
         }
-        part.manifest("")
+        Ok(part)
     }
 
     fn definitions(&self, registered: &Registered) -> Result<Part, ManifestError> {
@@ -333,6 +343,9 @@ fn value(object: &impl Serialize) -> serde_json::Result<Value> {
 
 /// The ServiceAccount, Service, Deployment and configurations all bear it.
 pub const NAME: &str = "harbormaster";
+
+/// The image, unless another is named: as `cargo xtask image` calls it.
+pub const IMAGE: &str = concat!("harbormaster:", env!("CARGO_PKG_VERSION"));
 
 /// What it may do in its own namespace.
 const OWN_ROLE: &str = "harbormaster-election";

@@ -29,7 +29,7 @@ use super::{
     others, sender, settings,
 };
 use crate::{
-    manifests::NAME,
+    manifests::{NAME, as_deployment},
     reservations::{
         election::LEASE,
         host::{ApiError, within_deadline},
@@ -163,7 +163,7 @@ impl Asker {
         if observed.deployment.is_missing() {
             // With durable spools, it is one. What is asked of it is the same.
             let set = self.get::<StatefulSet>(&namespace, NAME).await;
-            observed.deployment = set.map(settings::as_deployment);
+            observed.deployment = set.map(as_deployment);
         }
         observed.lease = self.get::<Lease>(&namespace, LEASE).await;
         let Some(deployment) = observed.deployment.found().cloned() else {

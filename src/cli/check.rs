@@ -20,7 +20,7 @@ use crate::{
         report,
     },
     config::HostArgs,
-    manifests::{Installation, NAME, NAMESPACE},
+    manifests::{IMAGE, Installation, NAME, NAMESPACE},
     webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
 };
 
@@ -115,6 +115,7 @@ impl Check {
             hosts_namespace: self.hosts.k8s_namespace.clone(),
             hosts: self.hosts.resource(),
             target,
+            image: IMAGE.to_owned(),
             extras: BTreeSet::new(),
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);

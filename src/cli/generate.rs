@@ -17,7 +17,7 @@ use kube_webhook::{
 use super::Exit;
 use crate::{
     config::HostArgs,
-    manifests::{Extra, Installation, Manifest, NAME, NAMESPACE},
+    manifests::{Extra, IMAGE, Installation, Manifest, NAME, NAMESPACE},
     webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
 };
 
@@ -46,6 +46,10 @@ pub(super) struct Generate {
     /// Call a URL instead of the Service: https://HOST:PORT, each route is appended
     #[arg(long, value_name = "BASE")]
     url: Option<String>,
+
+    /// The image that the pods run
+    #[arg(long, default_value = IMAGE)]
+    image: String,
 
     /// The CA that the API server is to trust, PEM
     #[arg(long, value_name = "FILE")]
@@ -90,6 +94,7 @@ impl Generate {
             hosts_namespace: self.hosts.k8s_namespace.clone(),
             hosts: self.hosts.resource(),
             target: self.target()?,
+            image: self.image.clone(),
             extras: self.extras(),
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);

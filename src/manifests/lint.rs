@@ -11,17 +11,20 @@ use kube_webhook::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Installation, ManifestError};
+use super::{Installation, ManifestError, as_deployment};
 
 impl Installation {
     /// Findings of all severities, the worst first.
     pub fn lint(&self, registered: &Registered) -> Result<Vec<Finding>, ManifestError> {
-        let parts = self.base(registered)?;
+        let parts = self.parts(registered)?;
         let objects: Vec<Value> = parts.into_iter().flat_map(|part| part.objects).collect();
         let budgets = of_kind(&objects, "PodDisruptionBudget")?;
         let mut findings = registered.lint(&self.target);
-        for deployment in of_kind::<Deployment>(&objects, "Deployment")? {
-            findings.extend(lint::deployment(&deployment, &budgets));
+        let mut workloads = of_kind::<Deployment>(&objects, "Deployment")?;
+        let sets = of_kind(&objects, "StatefulSet")?;
+        workloads.extend(sets.into_iter().map(as_deployment));
+        for workload in workloads {
+            findings.extend(lint::deployment(&workload, &budgets));
         }
         let mut roles = Vec::new();
         for role in of_kind::<Role>(&objects, "Role")? {

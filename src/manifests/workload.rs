@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        apps::v1::{
+            Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment, StatefulSet,
+        },
         core::v1::{
             Capabilities, ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource,
             EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction, PodSecurityContext, PodSpec,
@@ -155,7 +157,7 @@ impl Installation {
     fn container(&self) -> Container {
         Container {
             name: NAME.to_owned(),
-            image: Some(format!("{NAME}:{}", env!("CARGO_PKG_VERSION"))),
+            image: Some(self.image.clone()),
             // Every other setting of `serve`, by its name.
             env_from: Some(vec![EnvFromSource {
                 config_map_ref: Some(ConfigMapEnvSource {
@@ -226,6 +228,21 @@ impl Installation {
             ]),
             ..Container::default()
         }
+    }
+}
+
+/// A StatefulSet, as far as it says the same.
+pub(crate) fn as_deployment(set: StatefulSet) -> Deployment {
+    let spec = set.spec.map(|spec| DeploymentSpec {
+        replicas: spec.replicas,
+        selector: spec.selector,
+        template: spec.template,
+        ..DeploymentSpec::default()
+    });
+    Deployment {
+        metadata: set.metadata,
+        spec,
+        status: None,
     }
 }
 

@@ -8,13 +8,13 @@ use std::{
 
 use control_plane::ControlPlane;
 use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, StatefulSet},
-        core::v1::{Pod, PodSpec, PodTemplateSpec},
-    },
+    api::core::v1::{Pod, PodSecurityContext, PodSpec, SecurityContext},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
-use kube::{Api, api::PostParams};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::{Value, json};
 
 use crate::stage::{OWN_CONTROL_PLANE, program};
@@ -49,12 +49,11 @@ async fn the_api_server_takes_the_manifests_and_its_pods_are_restricted() {
         established(&crds, name).await;
     }
 
-    let overlays = ["cert-manager", "durable-spool", "events-http", "monitoring"];
-    let overlays = overlays.map(|name| committed().join("overlays").join(name));
-    for folder in [committed()].iter().chain(&overlays) {
+    let pods: Api<Pod> = Api::namespaced(client, "harbormaster-system");
+    for folder in installations() {
         for _ in 0..2 {
             let mut kubectl = control_plane.kubectl();
-            kubectl.args(["apply", "-k"]).arg(folder);
+            kubectl.args(["apply", "-k"]).arg(&folder);
             let complaint = complaint(&run(&mut kubectl));
             assert!(
                 !complaint.to_lowercase().contains("warning"),
@@ -62,59 +61,46 @@ async fn the_api_server_takes_the_manifests_and_its_pods_are_restricted() {
                 folder.display()
             );
         }
+        let mut kubectl = control_plane.kubectl();
+        let built = objects(&run(kubectl.arg("kustomize").arg(&folder)));
+        let pod = pod_of(&built);
+        pods.create(&PostParams::default(), &pod).await.unwrap();
+        let delete = DeleteParams::default().grace_period(0);
+        pods.delete(&pod.name_any(), &delete).await.unwrap();
+        for (what, pod) in worse(&pod) {
+            let refused = pods.create(&PostParams::default(), &pod).await;
+            let refused = refused.expect_err(what).to_string();
+            assert!(
+                refused.contains("violates PodSecurity"),
+                "{what}: {refused}"
+            );
+            assert!(refused.contains(what), "{what}: {refused}");
+        }
     }
     established(&crds, "reservations.harbormaster.dev").await;
-
-    // What the ReplicaSet's controller would make of it, and what must not be let in.
-    let namespace = "harbormaster-system";
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let deployment = deployments.get("harbormaster").await.unwrap();
-    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
-    let set = sets.get("harbormaster").await.unwrap();
-    let pods: Api<Pod> = Api::namespaced(client, namespace);
-    let params = PostParams {
-        dry_run: true,
-        ..PostParams::default()
-    };
-    let mut stateful = set.spec.unwrap().template;
-    // The StatefulSet's controller does that.
-    let volumes = &mut stateful.spec.as_mut().unwrap().volumes;
-    let claimed = json!({"name": "spool", "persistentVolumeClaim": {"claimName": "spool-0"}});
-    volumes
-        .get_or_insert_default()
-        .push(serde_json::from_value(claimed).unwrap());
-    for mut template in [deployment.spec.unwrap().template, stateful] {
-        let pod = pod_of(&template);
-        pods.create(&params, &pod).await.unwrap();
-        let spec = template.spec.as_mut().unwrap();
-        spec.containers[0].security_context = None;
-        let refused = pods.create(&params, &pod_of(&template)).await.unwrap_err();
-        let refused = refused.to_string();
-        assert!(refused.contains("violates PodSecurity"), "{refused}");
-    }
     what_is_printed_is_what_kustomize_makes(&control_plane);
     control_plane.stop().await.unwrap();
 }
 
+/// All that `kubectl apply -k` can be told.
+fn installations() -> Vec<PathBuf> {
+    let overlays = fs::read_dir(committed().join("overlays")).unwrap();
+    let overlays = overlays.map(|entry| entry.unwrap().path());
+    let mut all: Vec<_> = std::iter::once(committed()).chain(overlays).collect();
+    all.sort();
+    assert!(all.len() > 4, "{all:?}");
+    all
+}
+
 /// `generate manifests` merges by itself what `kubectl apply -k` lets kustomize merge.
 fn what_is_printed_is_what_kustomize_makes(control_plane: &ControlPlane) {
-    let extras: [&[&str]; 4] = [
-        &["--cert-manager"],
-        &["--durable-spool"],
-        &["--events-http-port=5081"],
-        &["--monitoring"],
-    ];
-    for choice in 0..1 << extras.len() {
-        let chosen = extras.iter().enumerate();
-        let chosen = chosen.filter(|(at, _)| choice & (1 << at) != 0);
-        let flags: Vec<_> = chosen
-            .flat_map(|(_, flags)| flags.iter().copied())
-            .collect();
+    for flags in choices() {
         let folder = tempfile::tempdir().unwrap();
         run(generate(&flags).arg("--out").arg(folder.path()));
         let mut kubectl = control_plane.kubectl();
-        let made = objects(&run(kubectl.arg("kustomize").arg(folder.path())));
-        let printed = objects(&run(&mut generate(&flags)));
+        let made = run(kubectl.arg("kustomize").arg(folder.path()));
+        let made = in_order(objects(&made));
+        let printed = in_order(objects(&run(&mut generate(&flags))));
         assert_eq!(printed.len(), made.len(), "{flags:?}");
         for (printed, made) in printed.iter().zip(&made) {
             assert_eq!(printed, made, "{flags:?}");
@@ -123,9 +109,32 @@ fn what_is_printed_is_what_kustomize_makes(control_plane: &ControlPlane) {
 }
 
 #[test]
-fn the_lint_finds_nothing() {
-    let output = run(&mut generate(&["--lint"]));
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
+fn the_lint_finds_nothing_in_any_installation() {
+    for flags in choices() {
+        let output = run(generate(&flags).arg("--lint"));
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said, "", "{flags:?}");
+    }
+}
+
+/// With and without each extra.
+fn choices() -> impl Iterator<Item = Vec<&'static str>> {
+    (0..1 << EXTRAS.len()).map(|choice| {
+        let chosen = EXTRAS.iter().enumerate();
+        let chosen = chosen.filter(|(at, _)| choice & (1 << at) != 0);
+        chosen.map(|(_, flag)| *flag).collect()
+    })
+}
+
+#[test]
+fn the_pods_run_the_image_that_was_named() {
+    let image = "images.example.org/harbormaster@sha256:0123";
+    let output = run(generate(&["--durable-spool", "--image"]).arg(image));
+    let pod = pod_of(&objects(&output));
+    assert_eq!(
+        pod.spec.unwrap().containers[0].image.as_deref(),
+        Some(image)
+    );
 }
 
 #[test]
@@ -147,15 +156,62 @@ fn the_kubelet_waits_until_the_drain_is_over() {
     assert!(grace.as_f64().unwrap() >= needed, "{grace}");
 }
 
-fn pod_of(template: &PodTemplateSpec) -> Pod {
-    let mut metadata = template.metadata.clone().unwrap();
-    metadata.name = Some("harbormaster-0".to_owned());
-    let spec: PodSpec = template.spec.clone().unwrap();
-    Pod {
-        metadata,
-        spec: Some(spec),
-        status: None,
+/// What the controller of the Deployment or StatefulSet would make of it.
+fn pod_of(built: &[Value]) -> Pod {
+    let is_workload = |object: &&Value| {
+        let kind = object["kind"].as_str();
+        matches!(kind, Some("Deployment" | "StatefulSet"))
+    };
+    let workload = built.iter().find(is_workload).unwrap();
+    let mut pod = workload["spec"]["template"].clone();
+    pod["metadata"]["name"] = json!("harbormaster-0");
+    let claims = workload["spec"]["volumeClaimTemplates"].as_array();
+    for claim in claims.into_iter().flatten() {
+        let name = &claim["metadata"]["name"];
+        let volume = json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
+        let volumes = pod["spec"]["volumes"].as_array_mut().unwrap();
+        volumes.push(volume);
     }
+    serde_json::from_value(pod).unwrap()
+}
+
+/// The same pod with one thing less, and what Pod Security says of it.
+fn worse(pod: &Pod) -> Vec<(&'static str, Pod)> {
+    let changed = |change: &dyn Fn(&mut PodSpec)| {
+        let mut pod = pod.clone();
+        change(pod.spec.as_mut().unwrap());
+        pod
+    };
+    let container = |change: fn(&mut SecurityContext)| {
+        changed(&|spec: &mut PodSpec| {
+            change(spec.containers[0].security_context.as_mut().unwrap());
+        })
+    };
+    let whole = |change: fn(&mut PodSecurityContext)| {
+        changed(&|spec: &mut PodSpec| change(spec.security_context.as_mut().unwrap()))
+    };
+    vec![
+        (
+            "allowPrivilegeEscalation != false",
+            container(|context| context.allow_privilege_escalation = None),
+        ),
+        (
+            "unrestricted capabilities",
+            container(|context| context.capabilities = None),
+        ),
+        (
+            "runAsNonRoot != true",
+            whole(|context| context.run_as_non_root = None),
+        ),
+        (
+            "seccompProfile",
+            whole(|context| context.seccomp_profile = None),
+        ),
+        (
+            "host namespaces",
+            changed(&|spec: &mut PodSpec| spec.host_network = Some(true)),
+        ),
+    ]
 }
 
 async fn established(crds: &Api<CustomResourceDefinition>, name: &str) {
@@ -189,10 +245,13 @@ fn neighbour(group: &str, version: &str, plural: &str, kind: &str) -> Value {
     })
 }
 
-/// In one order: kustomize puts what it merges into a list in front.
 fn objects(output: &Output) -> Vec<Value> {
     let text = std::str::from_utf8(&output.stdout).unwrap();
-    let mut objects: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+    serde_saphyr::from_multiple(text).unwrap()
+}
+
+/// In one order: kustomize puts what it merges into a list in front.
+fn in_order(mut objects: Vec<Value>) -> Vec<Value> {
     objects.iter_mut().for_each(sort);
     objects.sort_by_key(|one| {
         let name = &one["metadata"]["name"];
@@ -269,6 +328,14 @@ const NEIGHBOURS: [(&str, &str, &str, &str); 4] = [
         "servicemonitors",
         "ServiceMonitor",
     ),
+];
+
+/// The flags of `generate manifests`, one for each extra.
+const EXTRAS: [&str; 4] = [
+    "--cert-manager",
+    "--durable-spool",
+    "--events-http-port=5081",
+    "--monitoring",
 ];
 
 /// Of the framework's listener, in seconds.

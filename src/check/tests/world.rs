@@ -25,7 +25,7 @@ use crate::{
         observed::{Configuration, Dial, Endpoint, Hook, Observed, Reading, Setting},
         settings,
     },
-    manifests::{Installation, NAMESPACE},
+    manifests::{IMAGE, Installation, NAMESPACE},
     webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
 };
 
@@ -47,6 +47,7 @@ impl World {
                 port: 443,
                 ca_bundle: None,
             },
+            image: IMAGE.to_owned(),
             extras: std::collections::BTreeSet::new(),
         };
         let own_user = format!("system:serviceaccount:{NAMESPACE}:harbormaster");
