@@ -12,6 +12,8 @@
     reason = "a benchmark prints its table, and has nobody to hand an error to"
 )]
 
+#[path = "webhook/alone.rs"]
+mod alone;
 #[path = "webhook/cases.rs"]
 mod cases;
 #[path = "webhook/client.rs"]
@@ -37,6 +39,11 @@ fn main() {
         return runtime.block_on(servers::run(role));
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [option, name, calls] = &*arguments
+        && option == "--alone"
+    {
+        return runtime.block_on(alone::run(name, calls.parse().unwrap()));
+    }
     if !arguments.iter().any(|argument| argument == "--bench") {
         println!("nothing is measured without `cargo bench`");
         return;

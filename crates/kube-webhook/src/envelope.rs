@@ -30,7 +30,9 @@ pub(crate) use admission::{
     AdmissionRequest, AdmissionResponse, Cause, Rejection, RejectionDetails, admission_review,
 };
 pub use admission::{GroupVersionKind, GroupVersionResource, UserInfo};
-pub(crate) use conversion::{ConversionAnswer, ConversionRequest, conversion_failure};
+pub(crate) use conversion::{
+    ConversionAnswer, ConversionHead, ConversionRequest, Objects, conversion_failure, read_each,
+};
 pub(crate) use deadline::Deadline;
 pub(crate) use fields::Fields;
 pub(crate) use text::Text;

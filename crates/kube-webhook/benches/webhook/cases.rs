@@ -10,10 +10,10 @@ use crate::{
     process::{Role, Running},
 };
 
-struct Case {
-    name: &'static str,
-    path: &'static str,
-    body: Vec<u8>,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) body: Vec<u8>,
     connections: usize,
 }
 
@@ -48,7 +48,7 @@ pub(crate) async fn run_all(wanted: Option<&str>) {
     }
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let small = |name, path, body| Case {
         name,
         path,

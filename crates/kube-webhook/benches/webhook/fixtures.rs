@@ -219,14 +219,10 @@ pub(crate) fn update(nics: usize) -> Vec<u8> {
 /// A review of so many objects at the older version.
 pub(crate) fn conversion(objects: usize) -> Vec<u8> {
     let objects: Vec<Value> = (0..objects).map(|index| v1_host(3, index)).collect();
-    let review = json!({
-        "kind": "ConversionReview",
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "desiredAPIVersion": "bench.example.com/v2",
-            "objects": objects,
-        },
-    });
-    review.to_string().into_bytes()
+    // In the order in which the API server writes it.
+    format!(
+        r#"{{"kind":"ConversionReview","apiVersion":"apiextensions.k8s.io/v1","request":{{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002","desiredAPIVersion":"bench.example.com/v2","objects":{}}}}}"#,
+        Value::from(objects)
+    )
+    .into_bytes()
 }

@@ -53,7 +53,7 @@ pub(crate) async fn run(role: Role) {
 }
 
 /// Every hook that a case calls.
-fn framework(metrics: Metrics) -> Router {
+pub(crate) fn framework(metrics: Metrics) -> Router {
     Webhooks::new("bench")
         .domain("bench.example.com")
         .metrics(metrics.clone())

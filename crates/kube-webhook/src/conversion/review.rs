@@ -16,7 +16,10 @@ use super::{
 use crate::{
     Fault,
     admission::panic_text,
-    envelope::{ConversionAnswer, ConversionRequest, Text, conversion_failure, is_object},
+    envelope::{
+        ConversionAnswer, ConversionHead, ConversionRequest, Objects, Text, conversion_failure,
+        is_object, read_each,
+    },
     metrics::ConversionOutcome,
 };
 
@@ -37,25 +40,72 @@ pub(crate) fn answer(
     body: &[u8],
     is_over: impl Fn() -> bool,
 ) -> Result<Converted, Fault> {
-    let (version, request) = ConversionRequest::<Sent<'_>>::read(body)?;
-    let desired = &*request.desired_api_version;
-    let objects = request.objects();
-    tracing::Span::current()
-        .record("uid", &*request.uid)
-        .record("to", desired)
-        .record("objects", objects.len());
-    let mut from = None;
-    let mut answer = ConversionAnswer::new(version, &request.uid, body.len())?;
-    let mut texts = Texts { body, texts: None };
-    for (index, Sent(parts)) in objects.iter().enumerate() {
-        if is_over() {
+    let mut conversion = Conversion {
+        stars,
+        is_over,
+        texts: Texts { body, texts: None },
+        begun: None,
+        from: None,
+        objects: 0,
+    };
+    read_each(body, &mut conversion)?;
+    conversion.finish()
+}
+
+/// A review under way.
+struct Conversion<'s, 'a, F> {
+    stars: &'s [Arc<Star>],
+    is_over: F,
+    texts: Texts<'a>,
+    begun: Option<Begun<'a>>,
+    from: Option<String>,
+    /// How many there were so far.
+    objects: usize,
+}
+
+struct Begun<'a> {
+    head: ConversionHead<'a>,
+    /// The objects converted so far, or why one can't be: the others are then left as they are.
+    answer: Result<ConversionAnswer, String>,
+}
+
+impl<'a, F: Fn() -> bool> Objects<'a> for Conversion<'_, 'a, F> {
+    type Object = Sent<'a>;
+
+    fn begin(&mut self, head: ConversionHead<'a>) -> Result<(), Fault> {
+        tracing::Span::current()
+            .record("uid", &*head.uid)
+            .record("to", &*head.desired_api_version);
+        let answer = ConversionAnswer::new(head.version, &head.uid, self.texts.body.len())?;
+        self.begun = Some(Begun {
+            head,
+            answer: Ok(answer),
+        });
+        Ok(())
+    }
+
+    fn take(&mut self, Sent(parts): Sent<'a>) -> Result<(), Fault> {
+        let index = self.objects;
+        self.objects += 1;
+        let Some(Begun {
+            head,
+            answer: so_far,
+        }) = &mut self.begun
+        else {
+            return Err(Fault::internal("an object came before the head"));
+        };
+        let Ok(answer) = so_far else {
+            return Ok(());
+        };
+        if (self.is_over)() {
             return Err(Fault::timeout("the objects were not converted in time"));
         }
         let from_here = parts.as_ref().map_or("", |parts| &parts.api_version);
-        note(&mut from, from_here);
-        let raw = || texts.at(index);
-        if let Err(error) = convert_one(stars, parts.as_ref(), raw, desired, answer.next()) {
-            let raw = texts.at(index)?;
+        note(&mut self.from, from_here);
+        let desired = &*head.desired_api_version;
+        let raw = || self.texts.at(index);
+        if let Err(error) = convert_one(self.stars, parts.as_ref(), raw, desired, answer.next()) {
+            let raw = self.texts.at(index)?;
             let head = Head::of(raw);
             let error = if is_object(raw) {
                 error
@@ -64,24 +114,35 @@ pub(crate) fn answer(
             };
             // Without the error, which may quote the object.
             tracing::warn!(index, object = %head, desired, "an object can't be converted");
-            let message =
-                format!("object {index} ({head}) can't be converted to {desired}: {error}");
-            return Ok(Converted {
-                body: conversion_failure(version, &request.uid, &message)?,
-                from: from.unwrap_or_default(),
-                to: desired.to_owned(),
-                objects: objects.len(),
-                outcome: ConversionOutcome::Failed,
-            });
+            *so_far = Err(format!(
+                "object {index} ({head}) can't be converted to {desired}: {error}"
+            ));
         }
+        Ok(())
     }
-    Ok(Converted {
-        body: answer.finish(),
-        from: from.unwrap_or_default(),
-        to: desired.to_owned(),
-        objects: objects.len(),
-        outcome: ConversionOutcome::Converted,
-    })
+}
+
+impl<F> Conversion<'_, '_, F> {
+    fn finish(self) -> Result<Converted, Fault> {
+        let Some(Begun { head, answer }) = self.begun else {
+            return Err(Fault::internal("the review was read without its head"));
+        };
+        tracing::Span::current().record("objects", self.objects);
+        let (body, outcome) = match answer {
+            Ok(answer) => (answer.finish(), ConversionOutcome::Converted),
+            Err(message) => (
+                conversion_failure(head.version, &head.uid, &message)?,
+                ConversionOutcome::Failed,
+            ),
+        };
+        Ok(Converted {
+            body,
+            from: self.from.unwrap_or_default(),
+            to: head.desired_api_version.to_string(),
+            objects: self.objects,
+            outcome,
+        })
+    }
 }
 
 fn note(from: &mut Option<String>, version: &str) {

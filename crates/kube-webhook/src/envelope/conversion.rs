@@ -1,9 +1,13 @@
 //! `ConversionReview`: the request, and the two forms of its answer. Used by `conversion` alone.
 
+mod each;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ReviewVersion, Text, read};
 use crate::Fault;
+
+pub(crate) use each::{ConversionHead, Objects, read_each};
 
 /// Whose objects are read as `O`s.
 #[derive(Debug, Deserialize)]
