@@ -127,7 +127,7 @@ impl App {
             webhooks::register(&config.hosts, guard, reservation_guard, metrics.clone())?;
         let reservations: Api<Reservation> = Api::namespaced(client.clone(), &config.namespace);
         let portal = Portal::new(config.callbacks, secrets.clone())?;
-        let callbacks = Callbacks::new(reservations.clone(), portal, clock.clone());
+        let callbacks = Callbacks::new(client.clone(), &config.namespace, portal, clock.clone());
         let mut recorder = Recorder::new(reservations, config.event_provider)
             .asking(move |resource| lookup::holder(resource, &known.hosts()));
         let spool = spool(config.spool_dir, config.spool_limit).await;

@@ -18,8 +18,9 @@ use futures::{
     future::{BoxFuture, Shared},
 };
 use kube::{
-    Api, ResourceExt,
+    Api, Client, ResourceExt,
     api::{Patch, PatchParams},
+    core::DeserializeGuard,
     runtime::{
         Controller,
         controller::{Action as Requeue, Config},
@@ -45,6 +46,9 @@ use crate::{
 #[derive(Clone)]
 pub struct Callbacks {
     reservations: Api<Reservation>,
+    /// For the watch: a Reservation that can't be decoded must not keep the news of the
+    /// others from the portal.
+    seen: Api<DeserializeGuard<Reservation>>,
     portal: Portal,
     clock: Clock,
     progress: Arc<Progress>,
@@ -66,10 +70,11 @@ struct Term {
 }
 
 impl Callbacks {
-    /// Tells `portal` of these reservations.
-    pub fn new(reservations: Api<Reservation>, portal: Portal, clock: Clock) -> Self {
+    /// Tells `portal` of the reservations of one namespace.
+    pub fn new(client: Client, namespace: &str, portal: Portal, clock: Clock) -> Self {
         Self {
-            reservations,
+            reservations: Api::namespaced(client.clone(), namespace),
+            seen: Api::namespaced(client, namespace),
             portal,
             clock,
             progress: Arc::default(),
@@ -86,12 +91,15 @@ impl Callbacks {
             callbacks: self.clone(),
             end: end.clone(),
         });
-        Controller::new(self.reservations.clone(), watcher::Config::default())
+        Controller::new(self.seen.clone(), watcher::Config::default())
             .with_config(Config::default().concurrency(CONCURRENCY))
             .graceful_shutdown_on(end)
             .run(
                 |reservation, term| async move {
-                    term.tell(&reservation).await?;
+                    // The controller logs those that can't be read.
+                    if let Ok(reservation) = &reservation.0 {
+                        term.tell(reservation).await?;
+                    }
                     Ok::<_, Untold>(Requeue::await_change())
                 },
                 |reservation, error, term| {

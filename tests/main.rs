@@ -52,6 +52,8 @@ mod service_mode;
 mod settings;
 #[path = "main/signatures.rs"]
 mod signatures;
+#[path = "main/site.rs"]
+mod site;
 #[path = "main/spooling.rs"]
 mod spooling;
 #[path = "main/stage.rs"]
@@ -60,5 +62,7 @@ mod stage;
 mod storage;
 #[path = "main/surface.rs"]
 mod surface;
+#[path = "main/unreadable.rs"]
+mod unreadable;
 #[path = "main/vectors.rs"]
 mod vectors;

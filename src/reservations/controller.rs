@@ -12,8 +12,9 @@ use futures::{FutureExt, StreamExt, future::BoxFuture};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    core::DeserializeGuard,
     discovery::ApiResource,
     runtime::{
         Controller,
@@ -50,9 +51,10 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Context {
     reservations: Api<Reservation>,
-    hosts: Api<BareMetalHost>,
+    seen_reservations: Api<Guarded<Reservation>>,
+    hosts: Api<Guarded<BareMetalHost>>,
     host_resource: ApiResource,
-    calendars: Api<HostCalendar>,
+    calendars: Api<Guarded<HostCalendar>>,
     calendar_store: CalendarStore,
     writer: HostWriter,
     policy: Policy,
@@ -60,6 +62,10 @@ pub struct Context {
     troubles: Arc<Troubles>,
     decide: Decide,
 }
+
+/// An object of a watch or of a list. One that can't be decoded must not keep the others from
+/// coming: the schema lets through what no type of ours has room for.
+type Guarded<K> = DeserializeGuard<K>;
 
 /// What decides.
 pub type Decide = fn(&Reservation, &HostCalendarStatus, &Lookup, &Policy, Timestamp) -> Decision;
@@ -73,16 +79,16 @@ impl Context {
         policy: Policy,
         clock: Clock,
     ) -> Self {
-        let hosts: Api<BareMetalHost> =
-            Api::namespaced_with(client.clone(), namespace, &host_resource);
+        let hosts = Api::namespaced_with(client.clone(), namespace, &host_resource);
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        let calendars: Api<HostCalendar> = Api::namespaced(client.clone(), namespace);
+        let calendars = Api::namespaced(client.clone(), namespace);
         Self {
-            calendar_store: CalendarStore::new(calendars.clone(), host_resource.clone()),
-            calendars,
-            reservations: Api::namespaced(client, namespace),
-            writer: HostWriter::new(hosts.clone(), secrets),
-            hosts,
+            calendar_store: CalendarStore::new(calendars, host_resource.clone()),
+            calendars: Api::namespaced(client.clone(), namespace),
+            reservations: Api::namespaced(client.clone(), namespace),
+            seen_reservations: Api::namespaced(client.clone(), namespace),
+            writer: HostWriter::new(hosts, secrets),
+            hosts: Api::namespaced_with(client, namespace, &host_resource),
             host_resource,
             policy,
             clock,
@@ -101,11 +107,14 @@ impl Context {
 /// Runs until `shutdown`; the pass that is under way is finished.
 pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
     let context = Arc::new(context);
-    let controller = Controller::new(context.reservations.clone(), watcher::Config::default());
+    let controller = Controller::new(
+        context.seen_reservations.clone(),
+        watcher::Config::default(),
+    );
     let store = controller.store();
-    let mapper = move |host: BareMetalHost| concerned(&store, &host);
+    let mapper = move |host: Guarded<BareMetalHost>| concerned(&store, &host);
     let store = controller.store();
-    let booked = move |calendar: HostCalendar| in_calendar(&store, &calendar);
+    let booked = move |calendar: Guarded<HostCalendar>| in_calendar(&store, &calendar);
     controller
         .with_config(Config::default().concurrency(CONCURRENCY))
         .trigger_backoff(Steadily)
@@ -123,6 +132,14 @@ pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
         .graceful_shutdown_on(shutdown.shared())
         .run(
             |reservation, context| async move {
+                if let Err(invalid) = &reservation.0 {
+                    warn!(
+                        reservation = reservation.name_any(),
+                        "a Reservation can't be read, and is left alone until it is mended: {}",
+                        invalid.error
+                    );
+                    return Ok(Requeue::await_change());
+                }
                 let again = pass(&reservation.name_any(), &context).await?;
                 Ok::<_, ApiError>(again.map_or_else(Requeue::await_change, Requeue::requeue))
             },
@@ -152,39 +169,51 @@ pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
 }
 
 /// The reservations that a change of this host may matter to.
-fn concerned(store: &Store<Reservation>, host: &BareMetalHost) -> Vec<ObjectRef<Reservation>> {
+fn concerned(store: &Seen, host: &Guarded<BareMetalHost>) -> Vec<ObjectRef<Guarded<Reservation>>> {
     let hosts = std::slice::from_ref(host);
-    store
-        .state()
-        .into_iter()
-        .filter(|reservation| !reservation.is_finished() || holds(reservation, host))
-        .filter(|reservation| match lookup(reservation, hosts) {
-            Lookup::Ambiguous | Lookup::Found(_) => true,
-            Lookup::NotFound => false,
-            // Pinned to another host, or to this one's predecessor of the same name.
-            Lookup::Gone => pinned_name(reservation) == Some(host.name()),
-        })
-        .map(|reservation| ObjectRef::from_obj(&*reservation))
-        .collect()
+    triggered(store, |reservation| {
+        let is_live = !reservation.is_finished() || holds(reservation, host);
+        is_live
+            && match lookup(reservation, hosts) {
+                Lookup::Ambiguous | Lookup::Found(_) | Lookup::Unreadable { .. } => true,
+                Lookup::NotFound => false,
+                // Pinned to another host, or to this one's predecessor of the same name.
+                Lookup::Gone => pinned_name(reservation) == host.meta().name.as_deref(),
+            }
+    })
 }
 
 /// What waits, and what is in there: the one may begin now, and the other has to make room.
-fn in_calendar(store: &Store<Reservation>, calendar: &HostCalendar) -> Vec<ObjectRef<Reservation>> {
+fn in_calendar(
+    store: &Seen,
+    calendar: &Guarded<HostCalendar>,
+) -> Vec<ObjectRef<Guarded<Reservation>>> {
     let name = calendar.name_any();
-    let is_in = |reservation: &Reservation| {
+    triggered(store, |reservation| {
         let status = reservation.status.as_ref();
-        status.and_then(|status| status.calendar.as_deref()) == Some(name.as_str())
-    };
+        let calendar = status.and_then(|status| status.calendar.as_deref());
+        !reservation.is_finished() && calendar == Some(name.as_str())
+    })
+}
+
+fn triggered(
+    store: &Seen,
+    is_meant: impl Fn(&Reservation) -> bool,
+) -> Vec<ObjectRef<Guarded<Reservation>>> {
     store
         .state()
         .into_iter()
-        .filter(|reservation| !reservation.is_finished() && is_in(reservation))
-        .map(|reservation| ObjectRef::from_obj(&*reservation))
+        .filter(|seen| seen.0.as_ref().is_ok_and(&is_meant))
+        .map(|seen| ObjectRef::from_obj(&*seen))
         .collect()
 }
 
-fn holds(reservation: &Reservation, host: &BareMetalHost) -> bool {
-    let consumer = host.consumer().and_then(|consumer| consumer.uid.as_ref());
+/// The Reservations as the watch shows them.
+type Seen = Store<Guarded<Reservation>>;
+
+fn holds(reservation: &Reservation, host: &Guarded<BareMetalHost>) -> bool {
+    let host = host.0.as_ref().ok();
+    let consumer = host.and_then(|host| host.consumer()?.uid.as_ref());
     consumer.is_some() && consumer == reservation.metadata.uid.as_ref()
 }
 
@@ -200,8 +229,14 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
     let Some(reservation) = read else {
         return Ok(None);
     };
-    let host = find(&reservation, context).await?;
-    let calendar = find_calendar(&reservation, &host, context).await?;
+    let mut host = find(&reservation, context).await?;
+    let calendar = match find_calendar(&reservation, &host, context).await {
+        Err(ApiError::Unreadable { object, why }) => {
+            host = Lookup::Unreadable { object, why };
+            FoundCalendar::default()
+        }
+        found => found?,
+    };
     let mut decision = (context.decide)(
         &reservation,
         &calendar.bookings,
@@ -249,6 +284,7 @@ async fn find(reservation: &Reservation, context: &Context) -> Result<Lookup, Ap
 }
 
 /// A calendar, as it is stored and as it counts.
+#[derive(Default)]
 struct FoundCalendar {
     stored: Option<HostCalendar>,
     bookings: HostCalendarStatus,
@@ -259,25 +295,21 @@ async fn find_calendar(
     host: &Lookup,
     context: &Context,
 ) -> Result<FoundCalendar, ApiError> {
-    let none = FoundCalendar {
-        stored: None,
-        bookings: HostCalendarStatus::default(),
-    };
     if reservation.is_finished() {
-        return Ok(none);
+        return Ok(FoundCalendar::default());
     }
     let Some(name) = calendar::host_of(reservation, host) else {
-        return Ok(none);
+        return Ok(FoundCalendar::default());
     };
     let Some(stored) = context.calendar_store.read(name).await? else {
-        return Ok(none);
+        return Ok(FoundCalendar::default());
     };
     if let Lookup::Found(host) = host
         && is_predecessors(&stored, host)
         && host.name() == name
     {
         context.calendar_store.discard(&stored).await?;
-        return Ok(none);
+        return Ok(FoundCalendar::default());
     }
     let mut bookings = stored.status.clone().unwrap_or_default();
     let candidate = calendar::candidate(reservation);
@@ -290,9 +322,11 @@ async fn find_calendar(
         .collect();
     for other in in_the_way {
         // Whose record was taken away by force can't leave the calendar by itself.
-        let read = within_deadline(context.reservations.get_opt(&other.name)).await?;
+        let read = within_deadline(context.seen_reservations.get_opt(&other.name)).await?;
         let lives = read.is_some_and(|read| {
-            read.metadata.uid.as_deref() == Some(other.uid.as_str()) && !read.is_finished()
+            // Of one that can't be read, nobody knows that it is over.
+            let is_over = read.0.as_ref().is_ok_and(Reservation::is_finished);
+            read.meta().uid.as_deref() == Some(other.uid.as_str()) && !is_over
         });
         if !lives && let Some(without) = calendar::unbook(&bookings, &other.uid, now) {
             bookings = without;

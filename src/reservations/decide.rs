@@ -154,6 +154,17 @@ pub fn decide(
 
     let conditions = Conditions::new(reservation.metadata.generation, now);
     conditions.tell_of_keys(reservation, &mut status);
+    if let Lookup::Unreadable { object, why } = host {
+        // Neither may it be imaged, nor was it wiped: nothing is known of it.
+        let message =
+            format!("{object} can't be read, and nothing is done until it is mended: {why}");
+        conditions.set(&mut status, conditions::READY, false, UNREADABLE, message);
+        return Decision {
+            status,
+            action: Action::Wait,
+            wake: None,
+        };
+    }
     let slot = Slot::new(reservation, calendar, now);
     let mut pass = Pass {
         reservation,
@@ -246,6 +257,8 @@ fn holder(reservation: &Reservation, host: &BareMetalHost) -> Holder {
 }
 
 const HOST_REFUSED: &str = "HostRefused";
+
+const UNREADABLE: &str = "Unreadable";
 
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,14 @@ pub enum ApiError {
     /// The API server said no, or couldn't be reached.
     #[error(transparent)]
     Kube(#[from] kube::Error),
+    /// What is stored can't be understood.
+    #[error("{object} can't be read: {why}")]
+    Unreadable {
+        /// Kind and name of the object.
+        object: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The API server did not answer in time.
     #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
     Timeout,

@@ -4,7 +4,7 @@
 //! name, then the host's own name, byte for byte. Never a guess: a look-alike could image
 //! the wrong machine, and several hits are none.
 
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt, core::DeserializeGuard};
 use metal3::BareMetalHost;
 
 use crate::api::{
@@ -23,18 +23,50 @@ pub enum Lookup {
     Gone,
     /// No host answers to the description.
     NotFound,
+    /// There is one, and what it or its calendar says can't be understood.
+    Unreadable {
+        /// Kind and name of the object.
+        object: String,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
-/// Looks among the hosts of the reservation's namespace.
-pub fn lookup(reservation: &Reservation, hosts: &[BareMetalHost]) -> Lookup {
+impl From<BareMetalHost> for Lookup {
+    fn from(host: BareMetalHost) -> Self {
+        Self::Found(Box::new(host))
+    }
+}
+
+impl From<DeserializeGuard<BareMetalHost>> for Lookup {
+    fn from(host: DeserializeGuard<BareMetalHost>) -> Self {
+        match host.0 {
+            Ok(host) => host.into(),
+            Err(invalid) => Self::Unreadable {
+                object: format!(
+                    "BareMetalHost {}",
+                    invalid.metadata.name.unwrap_or_default()
+                ),
+                why: invalid.error,
+            },
+        }
+    }
+}
+
+/// Looks among the hosts of the reservation's namespace. A host is found by its metadata, so
+/// that one whose rest can't be read is not taken for one that isn't there.
+pub fn lookup<H>(reservation: &Reservation, hosts: &[H]) -> Lookup
+where
+    H: Resource + Clone + Into<Lookup>,
+{
     let pinned = reservation
         .status
         .as_ref()
         .and_then(|status| status.host_ref.as_ref());
     if let Some(pinned) = pinned {
-        let same = |host: &&BareMetalHost| host.uid().as_deref() == Some(pinned.uid.as_str());
+        let same = |host: &&H| host.meta().uid.as_deref() == Some(pinned.uid.as_str());
         return match hosts.iter().find(same) {
-            Some(host) => Lookup::Found(Box::new(host.clone())),
+            Some(host) => host.clone().into(),
             None => Lookup::Gone,
         };
     }
@@ -44,7 +76,8 @@ pub fn lookup(reservation: &Reservation, hosts: &[BareMetalHost]) -> Lookup {
         .as_ref()
         .and_then(|target| target.host_ref.as_ref()?.name.as_deref());
     if let Some(name) = target {
-        return only(hosts.iter().filter(|host| host.name() == name)).unwrap_or(Lookup::NotFound);
+        let named = |host: &&H| host.meta().name.as_deref() == Some(name);
+        return only(hosts.iter().filter(named)).unwrap_or(Lookup::NotFound);
     }
     let Some(resource) = &spec.resource else {
         return Lookup::NotFound;
@@ -67,7 +100,7 @@ pub fn lookup(reservation: &Reservation, hosts: &[BareMetalHost]) -> Lookup {
         only(
             hosts
                 .iter()
-                .filter(|host| Some(host.name()) == resource.name.as_deref()),
+                .filter(|host| resource.name.is_some() && host.meta().name == resource.name),
         )
     };
     by_id
@@ -93,11 +126,14 @@ pub fn holder(resource_name: &str, hosts: &[BareMetalHost]) -> Option<String> {
     consumer.name.clone().filter(|_| is_reservation)
 }
 
-fn only<'a>(mut hits: impl Iterator<Item = &'a BareMetalHost>) -> Option<Lookup> {
+fn only<'a, H>(mut hits: impl Iterator<Item = &'a H>) -> Option<Lookup>
+where
+    H: Clone + Into<Lookup> + 'a,
+{
     let first = hits.next()?;
     Some(match hits.next() {
         Some(_) => Lookup::Ambiguous,
-        None => Lookup::Found(Box::new(first.clone())),
+        None => first.clone().into(),
     })
 }
 
@@ -210,5 +246,37 @@ mod tests {
             lookup(&reservation, &[host("srv", None, None)]),
             Lookup::Gone
         );
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_read_is_found_all_the_same() {
+        let broken = json!({
+            "metadata": {
+                "name": "srv",
+                "uid": "uid-srv",
+                "labels": {RESOURCE_ID_LABEL: "7"},
+            },
+            "spec": {"online": "perhaps"},
+        });
+        let hosts: Vec<DeserializeGuard<BareMetalHost>> = vec![
+            serde_json::from_value(broken).unwrap(),
+            DeserializeGuard(Ok(host("other", None, None))),
+        ];
+        let mut booking = booked(Some(7), "nowhere");
+        let unreadable = lookup(&booking, &hosts);
+        assert!(
+            matches!(&unreadable, Lookup::Unreadable { object, .. } if object == "BareMetalHost srv"),
+            "{unreadable:?}"
+        );
+        booking.status.get_or_insert_default().host_ref = Some(crate::api::v1::HeldHost {
+            name: "srv".to_owned(),
+            uid: "uid-srv".to_owned(),
+            ..Default::default()
+        });
+        assert_eq!(lookup(&booking, &hosts), unreadable);
+        assert!(matches!(
+            lookup(&booked(None, "other"), &hosts),
+            Lookup::Found(_)
+        ));
     }
 }

@@ -35,7 +35,15 @@ impl CalendarStore {
 
     /// The calendar of a host, as it is stored now.
     pub async fn read(&self, host: &str) -> Result<Option<HostCalendar>, ApiError> {
-        within_deadline(self.calendars.get_opt(host)).await
+        match within_deadline(self.calendars.get_opt(host)).await {
+            Err(ApiError::Kube(kube::Error::SerdeError(error))) if error.is_data() => {
+                Err(ApiError::Unreadable {
+                    object: format!("HostCalendar {host}"),
+                    why: error.to_string(),
+                })
+            }
+            other => other,
+        }
     }
 
     /// Removes the calendar of a predecessor of this host, which bore the same name.

@@ -102,7 +102,7 @@ impl Pass<'_> {
                 "HostAmbiguous",
                 "several hosts answer to the booked resource; none is touched".to_owned(),
             ),
-            Lookup::Gone | Lookup::NotFound => (
+            Lookup::Gone | Lookup::NotFound | Lookup::Unreadable { .. } => (
                 "HostNotFound",
                 "no host has the booked resource's id, name or annotation".to_owned(),
             ),
