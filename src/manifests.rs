@@ -89,6 +89,9 @@ pub enum ManifestError {
     /// An object can't be written at all.
     #[error("an object can't be serialized")]
     Object(#[from] serde_json::Error),
+    /// An object is not what its kind says.
+    #[error("an object can't be looked at")]
+    Lint(#[from] kube_webhook::lint::ManifestError),
     /// The alerting rules can't be read.
     #[error("monitoring/alerts.yaml can't be read")]
     Alerts(#[from] serde_saphyr::Error),

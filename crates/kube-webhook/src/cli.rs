@@ -20,7 +20,11 @@
 //!
 //! A program with commands of its own has [`Command`] as one of its subcommands, or flattened among
 //! them, and calls [`Command::run`].
+//!
+//! `lint` looks at what is registered; given manifests, at the rest of the installation too; and with
+//! `--server`, it has an API server say what it would refuse.
 
+mod lint;
 mod manifests;
 
 use std::{
@@ -33,7 +37,12 @@ use std::{
 use clap::{Args, FromArgMatches, Subcommand, ValueEnum};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
-use crate::{RbacOptions, Registered, Target, lint::Severity};
+pub use lint::Lint;
+
+use crate::{
+    RbacOptions, Registered, Target,
+    lint::{DryRunError, ManifestError},
+};
 
 /// Does what the process's arguments ask for, if they begin with `generate` or `lint`; otherwise
 /// nothing, and the program goes on.
@@ -74,6 +83,7 @@ fn failed(error: &CliError) -> ExitCode {
 
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
+#[non_exhaustive]
 pub enum Command {
     /// Print what to apply to a cluster, as YAML.
     Generate(Generate),
@@ -99,16 +109,6 @@ pub struct Generate {
     /// One file for each manifest in this folder, instead of all on stdout.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-}
-
-/// `lint`
-#[derive(Args, Clone, Debug)]
-pub struct Lint {
-    #[command(flatten)]
-    place: Place,
-    /// Fail on warnings, too.
-    #[arg(long)]
-    strict: bool,
 }
 
 /// What `generate` prints.
@@ -191,7 +191,7 @@ impl Command {
     ) -> Result<ExitCode, CliError> {
         match self {
             Self::Generate(generate) => generate.run(registered, crds, out),
-            Self::Lint(lint) => lint.run(registered, out),
+            Self::Lint(lint) => lint.run(registered, crds, out),
         }
     }
 }
@@ -224,14 +224,15 @@ impl Generate {
         match &self.out {
             None => {
                 for manifest in &manifests {
-                    write!(out, "---\n{}", manifest.yaml).map_err(CliError::Print)?;
+                    write!(out, "---\n{}", manifest.yaml()?).map_err(CliError::Print)?;
                 }
             }
             Some(folder) => {
                 for manifest in &manifests {
                     let path = folder.join(&manifest.file);
+                    let yaml = manifest.yaml()?;
                     fs::create_dir_all(folder)
-                        .and_then(|()| fs::write(&path, &manifest.yaml))
+                        .and_then(|()| fs::write(&path, yaml))
                         .map_err(|source| CliError::File { path, source })?;
                 }
             }
@@ -240,27 +241,16 @@ impl Generate {
     }
 }
 
-impl Lint {
-    fn run(&self, registered: &Registered, out: &mut impl Write) -> Result<ExitCode, CliError> {
-        let target = self.place.target(registered)?;
-        let findings = registered.lint(&target);
-        for finding in &findings {
-            writeln!(out, "{finding}").map_err(CliError::Print)?;
-        }
-        let worst = if self.strict {
-            Severity::Warning
-        } else {
-            Severity::Error
-        };
-        let fails = findings.iter().any(|finding| finding.severity >= worst);
-        Ok(ExitCode::from(if fails { FINDINGS } else { 0 }))
-    }
-}
-
 /// Why a command could not be done.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CliError {
+    /// The API server can't be called.
+    #[error("the API server can't be called")]
+    Client(#[source] kube::Error),
+    /// An API server's dry run came to no verdict.
+    #[error(transparent)]
+    DryRun(DryRunError),
     /// A file can't be read or written.
     #[error("{} can't be read or written", path.display())]
     File {
@@ -269,15 +259,31 @@ pub enum CliError {
         /// Why.
         source: io::Error,
     },
+    /// A manifest can't be written as JSON.
+    #[error("a manifest can't be written as JSON")]
+    Json(#[source] serde_json::Error),
+    /// An object that was given is not what its kind says.
+    #[error(transparent)]
+    Manifest(ManifestError),
+    /// A file is not YAML.
+    #[error("{} is not YAML", path.display())]
+    NotYaml {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<serde_saphyr::Error>,
+    },
     /// The output can't be written.
     #[error("the output can't be written")]
     Print(#[source] io::Error),
+    /// No runtime can be made to call the API server from.
+    #[error("no runtime can be made to call the API server from")]
+    Runtime(#[source] io::Error),
     /// A manifest can't be written as YAML.
     #[error("a manifest can't be written as YAML")]
     Yaml(#[source] serde_saphyr::ser::Error),
 }
 
-const FINDINGS: u8 = 2;
 /// `EX_USAGE`.
 const USAGE: u8 = 64;
 

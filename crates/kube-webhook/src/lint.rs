@@ -2,7 +2,8 @@
 //!
 //! Two sorts of rules: `A1` to `A16` are the API server's own, as its validation has them (or as its
 //! calls fail later, where validation looks away); the `G`s are the good practices of the Kubernetes
-//! documentation, as far as they show in what is installed. Nothing is asked of a cluster.
+//! documentation, as far as they show in what is installed. For these, nothing is asked of a cluster.
+//! [`dry_run`] asks one: `S1` is what an API server itself would refuse.
 //!
 //! | rule | where it is looked at |
 //! |---|---|
@@ -10,7 +11,7 @@
 //! | G3 one call instead of several | [`validating`] |
 //! | G4 no API calls in the hot path | nowhere: they are in the hook's code; `kube_webhook_review_seconds` shows them |
 //! | G5 a small timeout | [`validating`], [`mutating`] |
-//! | G6 replicas, spread, a disruption budget | [`deployment`] |
+//! | G6 replicas, spread, a disruption budget | [`deployment`], [`stateful_set`] |
 //! | G7 G8 G9 what the cluster itself needs | [`validating`], [`mutating`] |
 //! | G10 G11 selectors and matchConditions | [`validating`], [`mutating`] |
 //! | G12 matchPolicy Equivalent | [`validating`], [`mutating`] |
@@ -30,7 +31,7 @@
 //! | G28 few may write webhook configurations | [`role`] |
 //!
 //! [`Registered::lint`](crate::Registered::lint) looks at what a program registers; the functions
-//! here take configurations of any origin.
+//! here take configurations of any origin, and [`manifests`] takes whatever an installation consists of.
 //!
 //! ```
 //! use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
@@ -63,9 +64,11 @@
 mod cel;
 mod client;
 mod installation;
+mod manifests;
 mod practice;
 mod refused;
 mod selector;
+mod trial;
 mod view;
 
 use std::fmt;
@@ -73,12 +76,17 @@ use std::fmt;
 use k8s_openapi::{
     api::{
         admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
-        apps::v1::Deployment,
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::PodTemplateSpec,
         policy::v1::PodDisruptionBudget,
         rbac::v1::PolicyRule,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceConversion,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+
+pub use manifests::{ManifestError, manifests};
+pub use trial::{DryRunError, dry_run};
 
 use view::Hook;
 
@@ -188,9 +196,19 @@ pub fn conversion(crd: &str, conversion: &CustomResourceConversion) -> Vec<Findi
 /// worst findings come first.
 #[must_use]
 pub fn deployment(deployment: &Deployment, budgets: &[PodDisruptionBudget]) -> Vec<Finding> {
-    let mut findings = Findings::default();
-    installation::deployment(deployment, budgets, &mut findings);
-    findings.sorted()
+    let Some(spec) = &deployment.spec else {
+        return Vec::new();
+    };
+    pods(&deployment.metadata, spec.replicas, &spec.template, budgets)
+}
+
+/// Like [`deployment`], for a server that is run as a StatefulSet.
+#[must_use]
+pub fn stateful_set(set: &StatefulSet, budgets: &[PodDisruptionBudget]) -> Vec<Finding> {
+    let Some(spec) = &set.spec else {
+        return Vec::new();
+    };
+    pods(&set.metadata, spec.replicas, &spec.template, budgets)
 }
 
 /// Looks at the rules of a Role or ClusterRole called `name`.
@@ -201,21 +219,33 @@ pub fn role(name: &str, rules: &[PolicyRule]) -> Vec<Finding> {
     findings.sorted()
 }
 
-/// Looks at what only both configurations together show.
+/// Looks at what only both sorts of configurations together show.
 pub(crate) fn pair(
-    validating: Option<&ValidatingWebhookConfiguration>,
-    mutating: Option<&MutatingWebhookConfiguration>,
+    validating: &[ValidatingWebhookConfiguration],
+    mutating: &[MutatingWebhookConfiguration],
 ) -> Vec<Finding> {
-    let validators = validating.and_then(|one| one.webhooks.as_ref());
-    let validators: Vec<_> = validators
-        .into_iter()
-        .flatten()
-        .map(Hook::validating)
-        .collect();
-    let mutators = mutating.and_then(|one| one.webhooks.as_ref());
-    let mutators: Vec<_> = mutators.into_iter().flatten().map(Hook::mutating).collect();
+    let validators = validating
+        .iter()
+        .flat_map(|one| one.webhooks.iter().flatten());
+    let validators: Vec<_> = validators.map(Hook::validating).collect();
+    let mutators = mutating
+        .iter()
+        .flat_map(|one| one.webhooks.iter().flatten());
+    let mutators: Vec<_> = mutators.map(Hook::mutating).collect();
     let mut findings = Findings::default();
     practice::pair(&validators, &mutators, &mut findings);
+    findings.sorted()
+}
+
+fn pods(
+    metadata: &ObjectMeta,
+    replicas: Option<i32>,
+    template: &PodTemplateSpec,
+    budgets: &[PodDisruptionBudget],
+) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    let name = metadata.name.as_deref().unwrap_or_default();
+    installation::pods(name, replicas, template, budgets, &mut findings);
     findings.sorted()
 }
 

@@ -11,6 +11,14 @@ pub(crate) fn is_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
+/// RFC 1035: what API versions are called.
+pub(crate) fn is_dns_1035_label(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.ends_with(is_lower_or_digit)
+        && name.chars().all(|c| is_lower_or_digit(c) || c == '-')
+}
+
 /// The key of a label or annotation: a name, or a subdomain and a name.
 pub(crate) fn is_qualified_name(key: &str) -> bool {
     match key.split_once('/') {

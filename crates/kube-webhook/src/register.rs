@@ -236,7 +236,7 @@ impl Registered {
         let mut findings = Vec::new();
         findings.extend(validating.iter().flat_map(lint::validating));
         findings.extend(mutating.iter().flat_map(lint::mutating));
-        findings.extend(lint::pair(validating.as_ref(), mutating.as_ref()));
+        findings.extend(lint::pair(validating.as_slice(), mutating.as_slice()));
         for (group, plural) in self.conversions() {
             if let Some(stanza) = self.conversion(group, plural, target) {
                 findings.extend(lint::conversion(&format!("{plural}.{group}"), &stanza));

@@ -1,27 +1,32 @@
-//! The manifests as YAML, each with the name of its file. Called by `generate`.
+//! What a program registers as manifests, each with the name of its file. Called by `generate`, and by
+//! `lint --server`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::CliError;
 use crate::{RbacOptions, Registered, Target};
 
 pub(super) struct Manifest {
     pub(super) file: String,
-    pub(super) yaml: String,
+    pub(super) object: Value,
 }
 
 impl Manifest {
     fn of(file: impl Into<String>, object: &impl Serialize) -> Result<Self, CliError> {
-        let mut yaml = serde_saphyr::to_string(object).map_err(CliError::Yaml)?;
+        Ok(Self {
+            file: format!("{}.yaml", file.into()),
+            object: serde_json::to_value(object).map_err(CliError::Json)?,
+        })
+    }
+
+    pub(super) fn yaml(&self) -> Result<String, CliError> {
+        let mut yaml = serde_saphyr::to_string(&self.object).map_err(CliError::Yaml)?;
         if !yaml.ends_with('\n') {
             yaml.push('\n');
         }
-        Ok(Self {
-            file: format!("{}.yaml", file.into()),
-            yaml,
-        })
+        Ok(yaml)
     }
 }
 

@@ -135,3 +135,70 @@ fn lint_fails_on_errors_and_strictly_on_warnings() {
     assert!(printed.starts_with("error A5"), "{printed}");
     assert_eq!(code, ExitCode::from(2));
 }
+
+#[test]
+fn lint_looks_at_the_rest_of_an_installation() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, yaml: &str| fs::write(folder.path().join(file), yaml).unwrap();
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: guard, namespace: a}\n\
+        spec:\n  selector: {matchLabels: {app: guard}}\n  template:\n    metadata: {labels: {app: guard}}\n\
+        \x20   spec: {containers: []}\n";
+    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: wide}\nrules:\n\
+        - {apiGroups: [admissionregistration.k8s.io], resources: ['*'], verbs: [patch]}\n";
+    write("installation.yaml", &format!("{deployment}---\n{role}"));
+    write("notes.txt", "- not: [a manifest");
+    let path = folder.path().display().to_string();
+    let (printed, code) = run(&["lint", &path]);
+    assert!(
+        printed.contains("warning G6 guard: it has 1 replica"),
+        "{printed}"
+    );
+    assert!(printed.contains("no PodDisruptionBudget"), "{printed}");
+    assert!(printed.contains("warning G28 wide"), "{printed}");
+    assert_eq!(code, ExitCode::SUCCESS);
+
+    // The budget of another namespace is no help; that of its own, in another file, is.
+    let budget = |namespace: &str| {
+        format!(
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: policy/v1\n  kind: PodDisruptionBudget\n\
+             \x20 metadata: {{name: guard, namespace: {namespace}}}\n\
+             \x20 spec: {{selector: {{matchLabels: {{app: guard}}}}}}\n"
+        )
+    };
+    write("budget.yml", &budget("b"));
+    assert!(run(&["lint", &path]).0.contains("no PodDisruptionBudget"));
+    write("budget.yml", &budget("a"));
+    assert!(!run(&["lint", &path]).0.contains("no PodDisruptionBudget"));
+}
+
+#[test]
+fn lint_says_which_file_or_object_it_cannot_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let lint = |yaml: &str| {
+        let file = folder.path().join("one.yaml");
+        fs::write(&file, yaml).unwrap();
+        let path = file.display().to_string();
+        let program = Program::try_parse_from(["guard", "lint", &path]).unwrap();
+        let error = program.command.run(&registered(), &[], &mut Vec::new());
+        crate::fault::chain(&error.unwrap_err())
+    };
+    assert!(lint("a: [").contains("one.yaml is not YAML"));
+    let text = lint("kind: Deployment\nmetadata: {name: guard}\nspec: 1\n");
+    assert!(text.starts_with("Deployment guard can't be read"), "{text}");
+}
+
+#[test]
+fn lint_explains_itself() {
+    let usage = Program::try_parse_from(["guard", "lint", "--help"])
+        .err()
+        .unwrap();
+    let usage = usage.to_string();
+    for text in [
+        "[FILE]...",
+        "PodDisruptionBudgets",
+        "nothing is stored",
+        "--strict",
+    ] {
+        assert!(usage.contains(text), "{usage}");
+    }
+}

@@ -1,8 +1,10 @@
-//! The good practices that show in how a webhook server is installed: its Deployment, and the rights
+//! The good practices that show in how a webhook server is installed: its pods, and the rights
 //! around it. Called by `lint`.
 
 use k8s_openapi::api::{
-    apps::v1::Deployment, core::v1::PodSpec, policy::v1::PodDisruptionBudget, rbac::v1::PolicyRule,
+    core::v1::{PodSpec, PodTemplateSpec},
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::PolicyRule,
 };
 
 use super::{
@@ -10,16 +12,15 @@ use super::{
     Severity::{Advice, Warning},
 };
 
-pub(super) fn deployment(
-    deployment: &Deployment,
+/// Of a Deployment or a StatefulSet: where neither says how many, it means one.
+pub(super) fn pods(
+    name: &str,
+    replicas: Option<i32>,
+    template: &PodTemplateSpec,
     budgets: &[PodDisruptionBudget],
     findings: &mut Findings,
 ) {
-    let name = deployment.metadata.name.as_deref().unwrap_or_default();
-    let Some(spec) = &deployment.spec else {
-        return;
-    };
-    let replicas = spec.replicas.unwrap_or(1);
+    let replicas = replicas.unwrap_or(1);
     if replicas < 2 {
         findings.add(
             "G6",
@@ -29,7 +30,7 @@ pub(super) fn deployment(
             "run two or more",
         );
     }
-    if !spec.template.spec.as_ref().is_some_and(is_spread) {
+    if !template.spec.as_ref().is_some_and(is_spread) {
         findings.add(
             "G6",
             Advice,
@@ -38,7 +39,7 @@ pub(super) fn deployment(
             "add topologySpreadConstraints, or a podAntiAffinity, on kubernetes.io/hostname",
         );
     }
-    let labels = spec.template.metadata.as_ref();
+    let labels = template.metadata.as_ref();
     let labels = labels.and_then(|metadata| metadata.labels.as_ref());
     let is_budgeted = budgets.iter().any(|budget| {
         let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 
 use super::{Findings, Severity, cel, client, selector, view::Hook};
-use crate::names::{is_qualified_name, is_subdomain};
+use crate::names::{is_dns_1035_label, is_qualified_name, is_subdomain};
 
 pub(super) fn configuration(name: &str, hooks: &[Hook<'_>], findings: &mut Findings) {
     if !is_subdomain(name) {
@@ -133,6 +133,8 @@ fn review_versions(name: &str, versions: &[String], field: &str, findings: &mut 
     let unique: BTreeSet<_> = versions.iter().collect();
     let message = if unique.len() < versions.len() {
         format!("{field} names a version twice")
+    } else if let Some(version) = versions.iter().find(|version| !is_dns_1035_label(version)) {
+        format!("{field} names {version:?}, which can't be a version")
     } else if !versions.iter().any(|one| one == "v1" || one == "v1beta1") {
         format!("{field} names no version that the API server knows")
     } else {
@@ -152,6 +154,10 @@ fn check_rule(name: &str, rule: &RuleWithOperations, findings: &mut Findings) {
     ] {
         let (message, remedy) = if values.is_empty() {
             ("a rule has no", "name at least one")
+        } else if ["apiVersions", "resources"].contains(&field)
+            && values.iter().any(String::is_empty)
+        {
+            ("a rule has an empty string among its", "drop it")
         } else if values.len() > 1
             && values.iter().any(|value| value == "*")
             && field != "resources"
@@ -175,25 +181,13 @@ fn check_rule(name: &str, rule: &RuleWithOperations, findings: &mut Findings) {
             );
         }
     }
-    let resources = list(&rule.resources);
-    let covers = |wide: &str, one: &String| match wide {
-        "*/*" => one != "*/*",
-        "*" => one != "*" && !one.contains('/'),
-        _ => match wide.strip_suffix("/*") {
-            Some(plural) => one != wide && one.split('/').next() == Some(plural),
-            None => false,
-        },
-    };
-    for wide in &resources {
-        if let Some(narrow) = resources.iter().find(|one| covers(wide, one)) {
-            findings.error(
-                "A11",
-                name,
-                format!("a rule has {wide:?} beside {narrow:?}, which it covers"),
-                format!("drop {narrow:?}"),
-            );
-            break;
-        }
+    if let Some((wide, narrow)) = covered(rule.resources.as_deref().unwrap_or_default()) {
+        findings.error(
+            "A11",
+            name,
+            format!("a rule has {wide:?} beside {narrow:?}, which it covers"),
+            format!("drop {narrow:?}"),
+        );
     }
     if let Some(scope) = rule.scope.as_deref()
         && !["Cluster", "Namespaced", "*"].contains(&scope)
@@ -205,6 +199,25 @@ fn check_rule(name: &str, rule: &RuleWithOperations, findings: &mut Findings) {
             "Cluster, Namespaced or *",
         );
     }
+}
+
+/// Resources of which the API server refuses the second for the first: it takes a covered subresource
+/// that stands before its wildcard.
+fn covered(resources: &[String]) -> Option<(&str, &str)> {
+    let covers = |(at, wide): (usize, &str), (other, narrow): (usize, &str)| match wide {
+        "*/*" => narrow != wide,
+        "*" => narrow != wide && !narrow.contains('/'),
+        _ => match (wide.split_once('/'), narrow.split_once('/')) {
+            (Some((plural, "*")), Some((own, _))) => at < other && plural == own,
+            (Some(("*", sub)), Some((_, own))) => at < other && sub == own,
+            _ => false,
+        },
+    };
+    let listed = || resources.iter().map(String::as_str).enumerate();
+    listed().find_map(|wide| {
+        let narrow = listed().find(|&narrow| covers(wide, narrow));
+        narrow.map(|(_, narrow)| (wide.1, narrow))
+    })
 }
 
 fn conditions(hook: &Hook<'_>, findings: &mut Findings) {

@@ -421,10 +421,10 @@ fn g18_mutators() {
     says(&findings, "G18", "fails closed");
     let configuration = json!({"metadata": {"name": "guard"}, "webhooks": [fine()]});
     let mutating = serde_json::from_value(configuration.clone()).unwrap();
-    let findings = pair(None, Some(&mutating));
+    let findings = pair(&[], std::slice::from_ref(&mutating));
     assert_eq!(findings[0].rule.id(), "G18");
     let validating = serde_json::from_value(configuration).unwrap();
-    assert_eq!(pair(Some(&validating), Some(&mutating)), []);
+    assert_eq!(pair(&[validating], &[mutating]), []);
 }
 
 #[test]
@@ -483,6 +483,11 @@ fn g6_one_replica_on_one_node() {
     }]);
     let budget = json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": label}}});
     assert_eq!(findings(&one, &json!([budget])), [""; 0]);
+
+    one["kind"] = "StatefulSet".into();
+    let found = manifests(&[one]).unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].message.contains("a drain may take all"));
 }
 
 #[test]

@@ -22,4 +22,4 @@ mod process;
 #[path = "conformance/reviews.rs"]
 mod reviews;
 #[path = "conformance/stage.rs"]
-mod stage;
+pub(crate) mod stage;
