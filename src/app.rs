@@ -27,7 +27,7 @@ use crate::{
     api::v1::Reservation,
     callbacks::{Callbacks, Portal},
     clock::Clock,
-    config::{Config, TlsMode},
+    config::{Config, EventsTls, TlsMode},
     events::{
         intake::{Door, routes},
         metrics::EventMetrics,
@@ -54,6 +54,7 @@ use crate::{
 pub struct App {
     tls: Server,
     identity: TlsIdentity,
+    events_identity: Option<TlsIdentity>,
     secrets: Secrets,
     secrets_dir: Option<SecretsDir>,
     admin: TcpListener,
@@ -151,6 +152,14 @@ impl App {
             .with_context(|| format!("PORT: can't listen on {}", config.tls_address))?
             .metrics(metrics)
             .parting(config.drain_delay);
+        let events_identity = match config.events_tls {
+            Some(files) => Some(events_identity(&files).await?),
+            None => None,
+        };
+        let tls = match &events_identity {
+            Some(identity) => tls.presenting_also(identity.clone()),
+            None => tls,
+        };
         let admin = TcpListener::bind(config.admin_address)
             .with_context(|| format!("ADMIN_PORT: can't listen on {}", config.admin_address))?;
         let events = match config.events_address {
@@ -175,6 +184,7 @@ impl App {
         Ok(Self {
             tls,
             identity,
+            events_identity,
             secrets,
             secrets_dir,
             admin,
@@ -229,11 +239,10 @@ impl App {
                 served.context("a listener failed")
             });
         }
-        let (identity, stopped) = (self.identity, stop.wait());
-        tasks.spawn(async move {
-            identity.watch(stopped).await;
-            Ok(())
-        });
+        let identities = [Some(self.identity), self.events_identity];
+        for identity in identities.into_iter().flatten() {
+            tasks.spawn(identity.watch(stop.wait()).map(Ok));
+        }
         if let Some(secrets) = self.secrets_dir {
             let stopped = stop.wait();
             tasks.spawn(async move {
@@ -429,6 +438,15 @@ async fn ask_own_user(reviews: &Api<SelfSubjectReview>) -> anyhow::Result<String
         .status
         .and_then(|status| status.user_info?.username)
         .context("the API server doesn't say who we are")
+}
+
+async fn events_identity(files: &EventsTls) -> anyhow::Result<TlsIdentity> {
+    let EventsTls { chain, key } = files;
+    let identity = TlsIdentity::from_files(chain, key).await;
+    identity.with_context(|| {
+        let (chain, key) = (chain.display(), key.display());
+        format!("EVENTS_TLS_CERT_FILE {chain}, EVENTS_TLS_KEY_FILE {key}")
+    })
 }
 
 async fn identity(mode: TlsMode) -> anyhow::Result<TlsIdentity> {

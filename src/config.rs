@@ -4,6 +4,7 @@
 //! Two stages: [`ServeArgs`] is what was said, [`Config`] what it means.
 
 mod callbacks;
+mod events_tls;
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +18,8 @@ use bytesize::ByteSize;
 use clap::{ArgAction, Args};
 use kube::discovery::ApiResource;
 
-use self::callbacks::CallbackArgs;
+pub use self::events_tls::EventsTls;
+use self::{callbacks::CallbackArgs, events_tls::EventsTlsArgs};
 use crate::{
     api::{span, v1::Image},
     callbacks::Endpoints,
@@ -131,6 +133,9 @@ pub struct ServeArgs {
     spool_limit: ByteSize,
 
     #[command(flatten)]
+    events_tls: EventsTlsArgs,
+
+    #[command(flatten)]
     callbacks: CallbackArgs,
 
     /// How long to go on serving after SIGTERM, while endpoints still name this replica
@@ -226,6 +231,8 @@ pub struct Config {
     pub events_address: Option<SocketAddr>,
     /// Where the serving certificate comes from.
     pub tls: TlsMode,
+    /// A second certificate for the event processor.
+    pub events_tls: Option<EventsTls>,
     /// The program's own namespace, if it was said.
     pub pod_namespace: Option<String>,
     /// A kubeconfig that overrules everything else.
@@ -292,6 +299,7 @@ impl ServeArgs {
             filters: Filters {
                 resource_types: words(self.resource_types),
             },
+            events_tls: self.events_tls.check()?,
             callbacks: self.callbacks.check()?,
             event_provider: provider,
             tls_address: address(self.port),

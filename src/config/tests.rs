@@ -41,6 +41,8 @@ fn a_bad_setting_is_named() {
             "PROVISION_CHECKSUM_TYPE",
         ),
         (["--tls-mode", "files"], "TLS_CERT_FILE"),
+        (["--events-tls-cert-file", "tls.crt"], "EVENTS_TLS_KEY_FILE"),
+        (["--events-tls-key-file", "tls.key"], "EVENTS_TLS_CERT_FILE"),
         (
             ["--notification-endpoint", "ftp://portal/x"],
             "NOTIFICATION_ENDPOINT",

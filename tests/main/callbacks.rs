@@ -3,7 +3,6 @@
 
 use std::{
     net::Ipv4Addr,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,16 +18,13 @@ use harbormaster::{
     api::v1::{Phase, Reservation},
     events::signature::sign,
 };
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, api::PostParams};
 use kube_webhook::Server;
-use metal3::{BareMetalHost, simulator::Simulator};
 use serde_json::{Value, json};
-use xtask::stage::{SECRET, USER};
+use xtask::stage::SECRET;
 
 use crate::{
-    own::{Own, Settings},
-    stage::{flat, install_crypto, shared, until},
+    site::Site,
+    stage::{flat, install_crypto},
 };
 
 /// A portal: what it was told at which path, and what it answers there.
@@ -132,110 +128,21 @@ async fn notification(
     portal.take("/notifications", &headers, &body).await
 }
 
-/// A namespace with what plays the operator in it, and a program that is told where a portal
-/// is.
-struct Site {
-    namespace: &'static str,
-    kubeconfig: PathBuf,
-    folder: tempfile::TempDir,
-    settings: Vec<(&'static str, String)>,
-}
-
-impl Site {
-    async fn new(namespace: &'static str, portal: &str) -> Self {
-        let control_plane = shared().control_plane();
-        let client = control_plane.client();
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
-        namespaces
-            .create(&PostParams::default(), &object)
-            .await
-            .unwrap();
-        let simulator = Simulator::new(client, namespace);
-        tokio::spawn(simulator.run(std::future::pending()));
-        let folder = tempfile::tempdir().unwrap();
-        let secrets = folder.path().join("secrets");
-        std::fs::create_dir(&secrets).unwrap();
-        std::fs::write(secrets.join("7"), format!("{SECRET}\n")).unwrap();
-        std::fs::write(secrets.join("other"), "another secret").unwrap();
-        let settings = vec![
-            ("WEBHOOK_SECRET", String::new()),
-            ("WEBHOOK_SECRETS_DIR", secrets.to_str().unwrap().to_owned()),
-            (
-                "PROVISION_IMAGE",
-                "https://images.example.com/noble.qcow2".to_owned(),
-            ),
-            (
-                "PROVISION_CHECKSUM",
-                "https://images.example.com/noble.sha256".to_owned(),
-            ),
-            ("NOTIFICATION_ENDPOINT", format!("{portal}/notifications")),
-            ("NOTIFICATION_TIMEOUT", "1".to_owned()),
-            ("WEBHOOK_LOG_ENDPOINT", format!("{portal}/log")),
-            ("WEBHOOK_LOG_TIMEOUT", "1s".to_owned()),
-        ];
-        Self {
-            namespace,
-            kubeconfig: control_plane
-                .kubeconfig_for(USER, &["system:masters"])
-                .unwrap(),
-            folder,
-            settings,
-        }
-    }
-
-    fn run(&self, more: &[(&str, &str)]) -> Own {
-        let settings = self
-            .settings
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()));
-        let settings: Vec<_> = settings.chain(more.iter().copied()).collect();
-        Own::start(&Settings {
-            kubeconfig: &self.kubeconfig,
-            namespace: self.namespace,
-            folder: self.folder.path(),
-            more: &settings,
-        })
-    }
-
-    async fn host(&self, name: &str) {
-        let client = shared().control_plane().client();
-        let hosts: Api<BareMetalHost> =
-            Api::namespaced_with(client, self.namespace, &BareMetalHost::resource());
-        let host = serde_json::from_value(json!({
-            "apiVersion": "metal3.io/v1alpha1", "kind": "BareMetalHost",
-            "metadata": {"name": name},
-            "spec": {"online": false, "bootMACAddress": "02:00:00:00:01:01", "bmc":
-                {"address": "redfish://192.0.2.9/redfish/v1/Systems/1", "credentialsName": "bmc"}},
-        }));
-        hosts
-            .create(&PostParams::default(), &host.unwrap())
-            .await
-            .unwrap();
-    }
-
-    async fn reservation_until(
-        &self,
-        name: &str,
-        what: &str,
-        is_so: impl Fn(&Reservation) -> bool,
-    ) -> Reservation {
-        let reservations: Api<Reservation> =
-            Api::namespaced(shared().control_plane().client(), self.namespace);
-        until(&format!("{name} {what}"), async || {
-            let reservation = reservations.get_opt(name).await.unwrap()?;
-            is_so(&reservation).then_some(reservation)
-        })
-        .await
-    }
-
-    fn log(&self) -> String {
-        read(&self.folder.path().join("log"))
-    }
-}
-
-fn read(file: &Path) -> String {
-    std::fs::read_to_string(file).unwrap()
+/// A site whose programs are told where the portal is.
+async fn site(namespace: &'static str, portal: &str) -> Site {
+    let site = Site::new(namespace).await.simulated();
+    let secrets = site.folder.path().join("secrets");
+    std::fs::create_dir(&secrets).unwrap();
+    std::fs::write(secrets.join("7"), format!("{SECRET}\n")).unwrap();
+    std::fs::write(secrets.join("other"), "another secret").unwrap();
+    site.with([
+        ("WEBHOOK_SECRET", String::new()),
+        ("WEBHOOK_SECRETS_DIR", secrets.to_str().unwrap().to_owned()),
+        ("NOTIFICATION_ENDPOINT", format!("{portal}/notifications")),
+        ("NOTIFICATION_TIMEOUT", "1".to_owned()),
+        ("WEBHOOK_LOG_ENDPOINT", format!("{portal}/log")),
+        ("WEBHOOK_LOG_TIMEOUT", "1s".to_owned()),
+    ])
 }
 
 fn notified(reservation: &Reservation) -> Option<(&str, &str)> {
@@ -251,8 +158,8 @@ fn is_in(phase: Phase) -> impl Fn(&Reservation) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_portal_that_fails_hangs_and_sees_us_killed_is_told_in_the_end_of_each_step_once() {
     let portal = Portal::default();
-    let site = Site::new("callbacks", &portal.open()).await;
-    site.host("srv").await;
+    let site = site("callbacks", &portal.open()).await;
+    site.host("srv", json!({})).await;
     portal.answer(&[503, HANGS, 401], &[500, 429]);
     let own = site.run(&[]);
     let begun = std::time::Instant::now();
@@ -325,7 +232,7 @@ async fn a_portal_that_fails_hangs_and_sees_us_killed_is_told_in_the_end_of_each
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_is_told_of_a_failure_and_a_portal_that_refuses_is_not_asked_again() {
     let portal = Portal::default();
-    let site = Site::new("callbacks-failed", &portal.open()).await;
+    let site = site("callbacks-failed", &portal.open()).await;
     portal.answer(&[], &[400; 9]);
     let own = site.run(&[("PROVISIONING_TIMEOUT", "1s")]);
     assert_eq!(

@@ -1,12 +1,38 @@
 //! The settings of the event door, each by its name, in runs of the program of their own.
 
-use std::{fs, path::Path};
+use std::{
+    fs, io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use harbormaster::api::v1::Phase;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+    discovery::ApiResource,
+    runtime::{conditions, wait::await_condition},
+};
+use kube_webhook::certs::{Authority, Pem};
+use metal3::BareMetalHost;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
 
 use crate::{
+    listening::Reply,
     own::{Own, Settings, nowhere},
-    stage::{flat, install_crypto, until},
+    site::Site,
+    stage::{flat, install_crypto, shared, until},
 };
 
 /// A run without an API server: what is taken is spooled.
@@ -100,3 +126,192 @@ async fn other_resource_types_are_ignored_and_what_is_taken_is_counted_by_type()
         assert!(metrics.contains(&format!("{line}\n")), "{line}: {metrics}");
     }
 }
+
+/// A CA of its own, and a leaf of it for a name.
+fn certificate(name: &str) -> (CertificateDer<'static>, Pem) {
+    let now = SystemTime::now();
+    let authority = Authority::create("another CA", now, LIFETIME).unwrap();
+    let leaf = authority.issue(&[name.to_owned()], now, LIFETIME).unwrap();
+    (authority.certificate().clone(), leaf)
+}
+
+/// The status of an answer over TLS, by a peer that asks for a name and trusts one CA.
+async fn over_tls(
+    address: &str,
+    name: &'static str,
+    ca: &CertificateDer<'static>,
+) -> io::Result<u16> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone()).unwrap();
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(name).unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await?;
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await?;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    Ok(Reply::read(&answer).status)
+}
+
+/// EVENTS_TLS_CERT_FILE, EVENTS_TLS_KEY_FILE.
+#[tokio::test]
+async fn the_sender_gets_a_certificate_that_it_trusts_by_the_name_that_it_asks_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let [chain, key] = ["events.crt", "events.key"].map(|name| folder.path().join(name));
+    let write = |leaf: &Pem| {
+        fs::write(&chain, &leaf.chain).unwrap();
+        fs::write(&key, &leaf.key).unwrap();
+    };
+    let (ca, leaf) = certificate("events.example.org");
+    write(&leaf);
+    let more = [
+        ("EVENTS_TLS_CERT_FILE", chain.to_str().unwrap()),
+        ("EVENTS_TLS_KEY_FILE", key.to_str().unwrap()),
+    ];
+    let own = alone(folder.path(), &more);
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    let address = log.lines().find_map(|line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        Some(line.get("tls")?.as_str()?.to_owned())
+    });
+    let address = address.unwrap();
+    let ours = CertificateDer::from_pem_file(shared().folder().join("ca.crt")).unwrap();
+    assert_eq!(
+        over_tls(&address, "events.example.org", &ca).await.unwrap(),
+        200
+    );
+    // What the API server asks for stays as it is, and so does what nobody has a certificate for.
+    assert_eq!(over_tls(&address, "localhost", &ours).await.unwrap(), 200);
+    assert!(over_tls(&address, "localhost", &ca).await.is_err());
+    assert!(over_tls(&address, "other.example.org", &ca).await.is_err());
+
+    let (renewed, leaf) = certificate("events.example.org");
+    write(&leaf);
+    until("the renewed certificate to be presented", async || {
+        let answer = over_tls(&address, "events.example.org", &renewed).await;
+        answer.is_ok().then_some(())
+    })
+    .await;
+    assert!(over_tls(&address, "events.example.org", &ca).await.is_err());
+    drop(own);
+}
+
+/// DEPROVISION_IMAGE.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_free_carries_the_image_for_free_hosts_and_is_lent_all_the_same() {
+    const FREE: &str = "https://images.example.com/parking.qcow2";
+    let site = Site::new("deprovision-image").await.simulated();
+    site.host("srv", json!({})).await;
+    let own = site.run(&[("DEPROVISION_IMAGE", FREE)]);
+    let hosts = site.hosts();
+    for (event_id, minimal) in [("410", false), ("411", true)] {
+        let event = |event_type: &str| {
+            if minimal {
+                json!({"eventType": event_type, "resourceName": "srv"})
+            } else {
+                flat(event_type, event_id, "srv")
+            }
+        };
+        assert_eq!(
+            own.sender().post(&event("EVENT_START")).await.unwrap().0,
+            200
+        );
+        let name = if minimal { "host-srv" } else { "portal-410" };
+        site.reservation_until(name, "to be active", |it| {
+            it.status.as_ref().and_then(|status| status.phase) == Some(Phase::Active)
+        })
+        .await;
+        let host = hosts.get("srv").await.unwrap();
+        assert_eq!(
+            host.wanted_image_url(),
+            Some("https://images.example.com/noble.qcow2")
+        );
+        assert_eq!(own.sender().post(&event("EVENT_END")).await.unwrap().0, 200);
+        let free = until("the host to carry the image for free hosts", async || {
+            let host = hosts.get("srv").await.unwrap();
+            (host.wanted_image_url() == Some(FREE)).then_some(host)
+        })
+        .await;
+        assert!(free.consumer().is_none());
+        assert_eq!(free.spec.online, Some(true));
+        assert_eq!(free.spec.user_data, None);
+        assert!(free.last_deprovision().is_some(), "it was wiped before");
+    }
+}
+
+/// BMH_API_GROUP, BMH_API_VERSION, BMH_PLURAL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_may_be_of_another_kind() {
+    let client = shared().control_plane().client();
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let definition = json!({"metadata": {"name": "machines.metal.example.org"}, "spec": {
+        "group": "metal.example.org", "scope": "Namespaced",
+        "names": {"kind": "BareMetalHost", "plural": "machines", "singular": "machine"},
+        "versions": [{"name": "v1beta1", "served": true, "storage": true,
+            "subresources": {"status": {}},
+            "schema": {"openAPIV3Schema":
+                {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+    }});
+    let params = PostParams::default();
+    definitions
+        .create(&params, &serde_json::from_value(definition).unwrap())
+        .await
+        .unwrap();
+    await_condition(
+        definitions,
+        "machines.metal.example.org",
+        conditions::is_crd_established(),
+    )
+    .await
+    .unwrap();
+    let site = Site::new("another-kind").await;
+    let kind = ApiResource {
+        group: "metal.example.org".to_owned(),
+        version: "v1beta1".to_owned(),
+        api_version: "metal.example.org/v1beta1".to_owned(),
+        plural: "machines".to_owned(),
+        ..BareMetalHost::resource()
+    };
+    let machines: Api<BareMetalHost> = Api::namespaced_with(client, site.namespace, &kind);
+    let machine = json!({"apiVersion": "metal.example.org/v1beta1", "kind": "BareMetalHost",
+        "metadata": {"name": "srv"}, "spec": {"online": false}});
+    machines
+        .create(&params, &serde_json::from_value(machine).unwrap())
+        .await
+        .unwrap();
+    let available = json!({"status": {"operationalStatus": "OK", "poweredOn": false,
+        "provisioning": {"state": "available"}}});
+    machines
+        .patch_status("srv", &PatchParams::default(), &Patch::Merge(&available))
+        .await
+        .unwrap();
+    let own = site.run(&[
+        ("BMH_API_GROUP", "metal.example.org"),
+        ("BMH_API_VERSION", "v1beta1"),
+        ("BMH_PLURAL", "machines"),
+    ]);
+    assert_eq!(
+        own.sender()
+            .post(&flat("EVENT_START", "412", "srv"))
+            .await
+            .unwrap()
+            .0,
+        200
+    );
+    let machine = until("the machine to get its image", async || {
+        let machine = machines.get("srv").await.unwrap();
+        machine.wanted_image_url().is_some().then_some(machine)
+    })
+    .await;
+    let consumer = machine.consumer().unwrap();
+    assert_eq!(consumer.name.as_deref(), Some("portal-412"));
+    assert_eq!(machine.spec.online, Some(true));
+}
+
+const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);

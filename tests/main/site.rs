@@ -9,7 +9,7 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams, PostParams},
     discovery::ApiResource,
 };
-use metal3::BareMetalHost;
+use metal3::{BareMetalHost, simulator::Simulator};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::stage::USER;
@@ -23,7 +23,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) namespace: &'static str,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Site {
@@ -33,7 +34,24 @@ impl Site {
         let params = PostParams::default();
         namespaces.create(&params, &object).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Self { namespace, folder }
+        Self {
+            namespace,
+            folder,
+            settings: Vec::new(),
+        }
+    }
+
+    /// With what plays the operator.
+    pub(crate) fn simulated(self) -> Self {
+        let simulator = Simulator::new(shared().control_plane().client(), self.namespace);
+        tokio::spawn(simulator.run(std::future::pending()));
+        self
+    }
+
+    /// Settings that all its programs have.
+    pub(crate) fn with<const N: usize>(mut self, settings: [(&'static str, String); N]) -> Self {
+        self.settings.extend(settings);
+        self
     }
 
     pub(crate) fn run(&self, more: &[(&str, &str)]) -> Own {
@@ -44,6 +62,8 @@ impl Site {
                 "https://images.example.com/noble.sha256",
             ),
         ];
+        let own = self.settings.iter();
+        settings.extend(own.map(|(name, value)| (*name, value.as_str())));
         settings.extend(more);
         Own::start(&Settings {
             kubeconfig: &shared()

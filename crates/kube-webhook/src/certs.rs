@@ -7,6 +7,7 @@
 mod authority;
 mod ephemeral;
 pub mod rotation;
+mod sni;
 mod trust;
 
 use std::{
@@ -21,9 +22,10 @@ use std::{
 use rustls::{
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+
+pub(crate) use sni::ByName;
 
 pub use authority::{Authority, CLOCK_SKEW};
 pub use trust::{Distrust, Validity, certificates, verify};
@@ -147,10 +149,6 @@ impl TlsIdentity {
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.current.get().cert.clone()
     }
-
-    pub(crate) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
-        Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>
-    }
 }
 
 impl fmt::Debug for TlsIdentity {
@@ -263,12 +261,6 @@ impl Current {
 impl fmt::Debug for Current {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Current").finish_non_exhaustive()
-    }
-}
-
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.get())
     }
 }
 

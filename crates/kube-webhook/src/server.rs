@@ -25,7 +25,10 @@ use http::{HeaderValue, header};
 
 use connection::Connections;
 
-use crate::{certs::TlsIdentity, metrics::Metrics};
+use crate::{
+    certs::{ByName, TlsIdentity},
+    metrics::Metrics,
+};
 
 /// A bound listener with its router.
 #[must_use]
@@ -33,6 +36,7 @@ pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
     identity: Option<TlsIdentity>,
+    others: Vec<TlsIdentity>,
     router: Router,
     metrics: Metrics,
     connection_limit: usize,
@@ -70,6 +74,7 @@ impl Server {
             local_addr: listener.local_addr()?,
             listener,
             identity,
+            others: Vec::new(),
             router,
             metrics: Metrics::default(),
             connection_limit: CONNECTIONS,
@@ -79,6 +84,14 @@ impl Server {
             parting: Duration::ZERO,
             drain: DRAIN,
         })
+    }
+
+    /// Presents another certificate as well, to peers that ask for a name (SNI) which it is for and
+    /// the first one is not: senders that trust another CA than API servers do. To a plain listener
+    /// it makes no difference.
+    pub fn presenting_also(mut self, identity: TlsIdentity) -> Self {
+        self.others.push(identity);
+        self
     }
 
     /// Counts connections and handshakes there, and shows when the certificate expires.
@@ -143,10 +156,13 @@ impl Server {
     /// If the listener can't be used or the TLS settings are unusable.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let tls = match &self.identity {
+        let tls = match self.identity {
             Some(identity) => {
-                self.metrics.presents(identity);
-                Some(acceptor::acceptor(identity).map_err(io::Error::other)?)
+                for identity in self.others.iter().chain([&identity]) {
+                    self.metrics.presents(identity);
+                }
+                let certificates = ByName::new(identity, self.others);
+                Some(acceptor::acceptor(certificates).map_err(io::Error::other)?)
             }
             None => None,
         };

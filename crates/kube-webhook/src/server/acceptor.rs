@@ -8,16 +8,16 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
-    certs::{TlsIdentity, provider},
+    certs::{ByName, provider},
     metrics::{HandshakeOutcome, Metrics},
 };
 
 /// One configuration for life: the identity is exchanged behind it.
-pub(super) fn acceptor(identity: &TlsIdentity) -> Result<TlsAcceptor, rustls::Error> {
+pub(super) fn acceptor(certificates: ByName) -> Result<TlsAcceptor, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_cert_resolver(identity.resolver());
+        .with_cert_resolver(Arc::new(certificates));
     // What the API server offers to a Service; over loopback it would also take HTTP/2, which
     // would only be more surface.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
