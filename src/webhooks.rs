@@ -9,6 +9,8 @@ pub mod break_glass;
 pub mod host_advice;
 pub mod host_defaults;
 pub mod host_guard;
+pub mod host_rules;
+pub mod host_warnings;
 mod own_user;
 pub mod reservation_defaults;
 pub mod reservation_guard;
@@ -39,6 +41,7 @@ pub fn register(
     // Fail closed, but only for hosts that somebody holds: everybody else's writes never
     // depend on us (the API server doesn't even call).
     let others = others_than(guard.exempt_users());
+    let others_or_usurpers = format!("{others} || ({USURPS})");
     let advice = guard.advice();
     let advice = advice.unwrap_or_else(|| HostAdvice::offline(hosts));
     let held = Validation::with_kind(hosts, guard)
@@ -48,8 +51,8 @@ pub fn register(
         .timeout_seconds(5)
         .match_condition("held", HELD)
         // Were our own writes to depend on our own webhook, an expired certificate would
-        // keep every host held.
-        .match_condition("others", others.as_str())
+        // keep every host held. To take a host from another is none that we ever need.
+        .match_condition("others", others_or_usurpers)
         .match_condition("not-deleting", NOT_DELETING);
     // What isn't worth keeping anybody from a host that nobody holds.
     let advice = Validation::with_kind(hosts, advice)
@@ -111,6 +114,12 @@ const HELD: &str = "[object, oldObject].exists(o, o != null && has(o.spec) && \
     has(o.spec.consumerRef) && has(o.spec.consumerRef.kind) && \
     o.spec.consumerRef.kind == 'Reservation' && has(o.spec.consumerRef.apiVersion) && \
     o.spec.consumerRef.apiVersion.startsWith('harbormaster.dev/'))";
+
+/// One consumer takes another's place, or doesn't say who it is.
+const USURPS: &str = "object != null && has(object.spec) && has(object.spec.consumerRef) && \
+    (oldObject != null && has(oldObject.spec) && has(oldObject.spec.consumerRef) ? \
+    oldObject.spec.consumerRef != object.spec.consumerRef : \
+    !has(object.spec.consumerRef.uid))";
 
 /// Finalizers must be removable without us. A DELETE has no object.
 const NOT_DELETING: &str = "object == null || !has(object.metadata.deletionTimestamp)";

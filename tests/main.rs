@@ -26,6 +26,8 @@ mod crash;
 mod docs;
 #[path = "main/door.rs"]
 mod door;
+#[path = "main/guards.rs"]
+mod guards;
 #[path = "main/hooks.rs"]
 mod hooks;
 #[path = "main/hosts.rs"]

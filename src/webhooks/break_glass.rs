@@ -4,7 +4,7 @@
 //! counts only in the write that adds or changes it: left on the object it would open the
 //! guard for everybody. Called by the guards of hosts and Reservations.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use kube_webhook::{
     Fault,
@@ -98,7 +98,7 @@ impl BreakGlass {
     pub async fn apply(
         &self,
         refusal: ValidationResult,
-        rule: &str,
+        rule: impl fmt::Display,
         old: Option<&Annotations>,
         new: Option<&Annotations>,
         cx: &AdmissionContext<'_>,
@@ -114,7 +114,7 @@ impl BreakGlass {
                 .with_warning(format!("the glass is broken: {message}"))
                 .with_audit_annotation("break-glass-user", user)
                 .with_audit_annotation("break-glass-reason", reason)
-                .with_audit_annotation("break-glass-rule", rule),
+                .with_audit_annotation("break-glass-rule", rule.to_string()),
         })
     }
 }

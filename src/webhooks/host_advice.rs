@@ -5,8 +5,6 @@
 //! glass), and is registered with `Ignore`: while we are away, hosts that nobody holds can
 //! be written to. Held hosts are the guard's (`host_guard`).
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use kube::{ResourceExt, discovery::ApiResource};
 use kube_webhook::{
@@ -21,7 +19,9 @@ use metal3::BareMetalHost;
 use super::{
     authorizer::Authorizer,
     break_glass::BreakGlass,
-    host_guard::{COLLECTORS, forbidden},
+    host_guard::{NAMESPACE_CONTROLLER, forbidden, rules},
+    host_rules::{Change, Rule, changes, identity, sets_deployment},
+    host_warnings,
 };
 use crate::{
     api::{RESOURCE_ID_LABEL, RESOURCE_NAME_ANNOTATION, calendar::Booking},
@@ -53,31 +53,21 @@ impl HostAdvice {
         Self::new(Caches::offline(hosts), glass, Clock::system())
     }
 
-    /// A booking of this host that is not over.
-    fn booking(&self, host: &BareMetalHost) -> Option<Booking> {
+    /// The first booking of this host that is not over.
+    fn booking(&self, host: &BareMetalHost, now: Timestamp) -> Option<Booking> {
         let namespace = host.metadata.namespace.as_deref().unwrap_or_default();
-        let now = self.clock.now();
-        let is_to_come = |booking: &Booking| {
-            let end = booking.end.as_ref().map_or(Timestamp::MAX, |end| end.0);
-            end > now
-        };
-        self.caches
-            .bookings(namespace, host.name())
-            .into_iter()
-            .find(is_to_come)
+        let bookings = self.caches.bookings(namespace, host.name()).into_iter();
+        bookings
+            .filter(|booking| booking.end.as_ref().is_none_or(|end| end.0 > now))
+            .min_by_key(|booking| booking.start.as_ref().map(|start| start.0))
     }
 
-    /// Another host that answers to the same portal id or name.
-    fn twin(&self, host: &BareMetalHost) -> Option<String> {
-        let (id, name) = identity(host);
-        let others = self.caches.hosts().into_iter();
-        let is_near = |other: &BareMetalHost| other.metadata.namespace == host.metadata.namespace;
-        let mut others = others.filter(|other| other.name() != host.name() && is_near(other));
-        let twin = others.find(|other| {
-            let (other_id, other_name) = identity(other);
-            (id.is_some() && id == other_id) || (name.is_some() && name == other_name)
-        })?;
-        Some(twin.name().to_owned())
+    /// The hosts beside it.
+    fn others(&self, host: &BareMetalHost) -> Vec<BareMetalHost> {
+        let is_other = |other: &BareMetalHost| {
+            other.metadata.namespace == host.metadata.namespace && other.name() != host.name()
+        };
+        self.caches.hosts().into_iter().filter(is_other).collect()
     }
 }
 
@@ -91,13 +81,17 @@ impl ValidateCreate<BareMetalHost> for HostAdvice {
         host: &BareMetalHost,
         cx: &AdmissionContext<'_>,
     ) -> Result<ValidationResult, Fault> {
-        let result = match self.twin(host) {
-            Some(twin) => refuse_twin(&twin),
+        let others = self.others(host);
+        let result = match twin(host, &others) {
+            Some(twin) => refuse_twin(twin),
             None => ValidationResult::success(),
         };
-        let result = advised(result, None, host);
+        let warnings = host_warnings::of_any(None, host, &others).into_iter();
+        let result = warnings.fold(result, ValidationResult::with_warning);
         let annotations = Some(host.annotations());
-        self.glass.apply(result, "H7", None, annotations, cx).await
+        self.glass
+            .apply(result, Rule::H7, None, annotations, cx)
+            .await
     }
 }
 
@@ -109,23 +103,24 @@ impl ValidateUpdate<BareMetalHost> for HostAdvice {
         cx: &AdmissionContext<'_>,
     ) -> Result<ValidationResult, Fault> {
         let old = old.decode()?;
+        let (now, others) = (self.clock.now(), self.others(new));
+        let booking = self.booking(new, now);
+        let changes = booked_changes(&old, new, booking.as_ref(), now);
         let renamed = identity(&old) != identity(new);
-        let booking = renamed.then(|| self.booking(new)).flatten();
-        let twin = renamed.then(|| self.twin(new)).flatten();
-        let result = match (booking, twin) {
-            (Some(booking), _) => forbidden(&format!(
-                "the host is booked by Reservation {}; {RESOURCE_ID_LABEL} and \
-                 {RESOURCE_NAME_ANNOTATION} say which machine that is",
-                booking.name
-            )),
-            (None, Some(twin)) => refuse_twin(&twin),
-            (None, None) => ValidationResult::success(),
+        let twin = renamed.then(|| twin(new, &others)).flatten();
+        let (rules, result) = match (&booking, twin) {
+            (Some(booking), _) if !changes.is_empty() => {
+                (rules(&changes), refuse_booked(booking, &changes))
+            }
+            (_, Some(twin)) => (Rule::H7.to_string(), refuse_twin(twin)),
+            _ => (String::new(), ValidationResult::success()),
         };
-        let result = advised(result, Some(&old), new);
+        let warnings = host_warnings::of_any(Some(&old), new, &others).into_iter();
+        let result = warnings.fold(result, ValidationResult::with_warning);
         let (before, after) = (old.annotations(), new.annotations());
         let judged = self
             .glass
-            .apply(result, "H7", Some(before), Some(after), cx);
+            .apply(result, rules, Some(before), Some(after), cx);
         judged.await
     }
 }
@@ -137,61 +132,79 @@ impl ValidateDelete<BareMetalHost> for HostAdvice {
         cx: &AdmissionContext<'_>,
     ) -> Result<ValidationResult, Fault> {
         let old = old.decode()?;
-        let is_collector = COLLECTORS.contains(&cx.user().username());
-        let Some(booking) = self.booking(&old) else {
+        let booking = self.booking(&old, self.clock.now());
+        let is_excused = old.is_deleting() || cx.user().username() == NAMESPACE_CONTROLLER;
+        let Some(booking) = booking.filter(|_| !is_excused) else {
             return Ok(ValidationResult::success());
         };
-        if is_collector || old.is_deleting() {
-            return Ok(ValidationResult::success());
-        }
-        let refusal = forbidden(&format!(
+        let message = format!(
             "the host is booked by Reservation {0}; delete that first: kubectl delete \
              reservation {0}",
             booking.name
-        ));
+        );
+        let refusal = forbidden(Rule::H4, &message);
         let annotations = Some(old.annotations());
-        self.glass.apply(refusal, "H4", annotations, None, cx).await
+        self.glass
+            .apply(refusal, Rule::H4, annotations, None, cx)
+            .await
     }
 }
 
-/// What the portal calls the machine.
-pub(super) fn identity(host: &BareMetalHost) -> (Option<&str>, Option<&str>) {
-    fn value<'a>(map: &'a BTreeMap<String, String>, key: &str) -> Option<&'a str> {
-        map.get(key).map(|text| text.trim())
-    }
-    (
-        value(host.labels(), RESOURCE_ID_LABEL),
-        value(host.annotations(), RESOURCE_NAME_ANNOTATION),
-    )
+/// What nobody may change of a host that is booked: its names, and, while the booking's time
+/// is running but its claim isn't made yet, what would keep it from being imaged for its
+/// user. To clear a host by hand is what such a booking may be waiting for; and what another
+/// consumer does to its own host is not ours to judge.
+fn booked_changes(
+    old: &BareMetalHost,
+    new: &BareMetalHost,
+    booking: Option<&Booking>,
+    now: Timestamp,
+) -> Vec<Change> {
+    let Some(booking) = booking else {
+        return Vec::new();
+    };
+    let has_begun = booking.start.as_ref().is_none_or(|start| start.0 <= now);
+    let is_free = new.consumer().is_none();
+    let counts = |change: &Change| match change.rule {
+        Rule::H1 => has_begun && is_free && sets_deployment(Some(old), new),
+        Rule::H5 => has_begun && is_free,
+        Rule::H7 => true,
+        _ => false,
+    };
+    changes(old, new).into_iter().filter(counts).collect()
+}
+
+/// Another host that answers to the same portal id or name.
+fn twin<'a>(host: &BareMetalHost, others: &'a [BareMetalHost]) -> Option<&'a str> {
+    let (id, name) = identity(host);
+    let twin = others.iter().find(|other| {
+        let (other_id, other_name) = identity(other);
+        (id.is_some() && id == other_id) || (name.is_some() && name == other_name)
+    });
+    twin.map(BareMetalHost::name)
+}
+
+fn refuse_booked(booking: &Booking, changes: &[Change]) -> ValidationResult {
+    let fields: Vec<_> = changes.iter().map(|change| change.field).collect();
+    let message = format!(
+        "the host is booked by Reservation {}, for which {} must stay as they are: {RESOURCE_ID_LABEL} \
+         and {RESOURCE_NAME_ANNOTATION} say which machine that is, and the rest would keep it \
+         from being imaged",
+        booking.name,
+        fields.join(", "),
+    );
+    let refusal = forbidden(rules(changes), &message);
+    fields.into_iter().fold(refusal, |refusal, field| {
+        refusal.with_cause(field, "the host is booked")
+    })
 }
 
 fn refuse_twin(twin: &str) -> ValidationResult {
-    forbidden(&format!(
+    let message = format!(
         "host {twin} has the same {RESOURCE_ID_LABEL} or {RESOURCE_NAME_ANNOTATION}; a booking \
          of it could image the wrong machine"
-    ))
-}
-
-/// What the operator does silently, said aloud; only of what this write changes.
-fn advised(
-    mut result: ValidationResult,
-    old: Option<&BareMetalHost>,
-    new: &BareMetalHost,
-) -> ValidationResult {
-    let image = new.spec.image.as_ref().filter(|image| {
-        !image.url.is_empty() && old.and_then(|old| old.spec.image.as_ref()) != Some(*image)
-    });
-    let Some(image) = image else { return result };
-    if new.spec.online == Some(false) {
-        result = result.with_warning("spec.online is false: the image is not put on the host");
-    }
-    if image.url.starts_with("http://") {
-        result = result.with_warning("the image is fetched over plain HTTP");
-    }
-    if image.checksum_type.as_deref() == Some("md5") {
-        result = result.with_warning("md5 tells accidents, not attacks; use sha256");
-    }
-    result
+    );
+    forbidden(Rule::H7, &message)
 }
 
 #[cfg(test)]
