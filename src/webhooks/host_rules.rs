@@ -184,13 +184,13 @@ mod tests {
 
     use super::*;
 
-    fn host(spec: Value, annotations: Value) -> BareMetalHost {
+    fn host(spec: &Value, annotations: &Value) -> BareMetalHost {
         let metadata = json!({"name": "srv", "namespace": "metal3", "annotations": annotations});
         serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
     }
 
-    fn spec(spec: Value) -> BareMetalHost {
-        host(spec, json!({}))
+    fn spec(spec: &Value) -> BareMetalHost {
+        host(spec, &json!({}))
     }
 
     fn reservation(uid: Option<&str>) -> Value {
@@ -241,29 +241,29 @@ mod tests {
             ),
         ] {
             let expected = [Change { rule, field }];
-            let (before, after) = (spec(json!({})), spec(changed));
+            let (before, after) = (spec(&json!({})), spec(&changed));
             assert_eq!(changes(&before, &after), expected);
             // The way back is one too, but for more cleaning than there was.
             let back = changes(&after, &before);
             let is_more_cleaning = field == "spec.automatedCleaningMode";
             assert_eq!(back.is_empty(), is_more_cleaning, "{field}");
         }
-        assert_eq!(changes(&spec(json!({})), &spec(foreign)), []);
+        assert_eq!(changes(&spec(&json!({})), &spec(&foreign)), []);
     }
 
     #[test]
     fn detached_and_the_portals_names_are_guarded_among_the_annotations_and_nothing_else() {
-        let before = host(json!({}), json!({"a": "b"}));
-        let detached = host(json!({}), json!({names::DETACHED: "{}"}));
+        let before = host(&json!({}), &json!({"a": "b"}));
+        let detached = host(&json!({}), &json!({names::DETACHED: "{}"}));
         let field = "metadata.annotations";
         let rule = Rule::H5;
         assert_eq!(changes(&before, &detached), [Change { rule, field }]);
         // Who was detached before, for whatever reason, may be put back.
         assert_eq!(changes(&detached, &before), []);
-        let named = host(json!({}), json!({RESOURCE_NAME_ANNOTATION: "Server A"}));
+        let named = host(&json!({}), &json!({RESOURCE_NAME_ANNOTATION: "Server A"}));
         let rule = Rule::H7;
         assert_eq!(changes(&before, &named), [Change { rule, field }]);
-        let spaced = host(json!({}), json!({RESOURCE_NAME_ANNOTATION: " Server A "}));
+        let spaced = host(&json!({}), &json!({RESOURCE_NAME_ANNOTATION: " Server A "}));
         assert_eq!(changes(&named, &spaced), []);
     }
 
@@ -284,7 +284,7 @@ mod tests {
                 json!({"userData": {"name": "u", "namespace": "metal3"}}),
             ),
         ] {
-            let (one, other) = (spec(one), spec(other));
+            let (one, other) = (spec(&one), spec(&other));
             assert_eq!(changes(&one, &other), []);
             assert_eq!(changes(&other, &one), []);
             assert!(!sets_deployment(Some(&one), &other));
@@ -293,11 +293,11 @@ mod tests {
 
     #[test]
     fn a_claim_is_made_whole_and_only_on_a_free_host() {
-        let free = spec(json!({}));
-        let foreign = spec(json!({"consumerRef": {"kind": "Metal3Machine", "uid": "9"}}));
-        let (one, other) = (spec(reservation(Some("1"))), spec(reservation(Some("2"))));
-        let vague = spec(reservation(None));
-        let nameless = spec(json!({"consumerRef": {"kind": "Metal3Machine"}}));
+        let free = spec(&json!({}));
+        let foreign = spec(&json!({"consumerRef": {"kind": "Metal3Machine", "uid": "9"}}));
+        let (one, other) = (spec(&reservation(Some("1"))), spec(&reservation(Some("2"))));
+        let vague = spec(&reservation(None));
+        let nameless = spec(&json!({"consumerRef": {"kind": "Metal3Machine"}}));
         for (old, new, does) in [
             (&free, &one, false),
             (&one, &one, false),
@@ -315,9 +315,9 @@ mod tests {
 
     #[test]
     fn an_image_that_would_not_be_put_on_the_host_is_found() {
-        let on = spec(json!({"online": true, "image": {"url": "http://i"}}));
-        let off = spec(json!({"online": false, "image": {"url": "http://i"}}));
-        let free = spec(json!({"online": false}));
+        let on = spec(&json!({"online": true, "image": {"url": "http://i"}}));
+        let off = spec(&json!({"online": false, "image": {"url": "http://i"}}));
+        let free = spec(&json!({"online": false}));
         assert!(sets_image_while_off(Some(&free), &off));
         assert!(sets_image_while_off(None, &off));
         assert!(!sets_image_while_off(Some(&free), &on));
