@@ -1,28 +1,42 @@
-//! As much of CEL as can be judged without compiling it: that strings and brackets are closed, that
-//! names are declared, and what is absent from some requests. Called by `refused`.
+//! As much of CEL as can be judged without compiling it: its grammar, the names that are declared, the
+//! types that show; and what is absent from some requests. Called by `refused`.
 //!
-//! The API server compiles conditions when a configuration is applied (`compilation failed`); what
-//! passes here may still fail there.
+//! The API server compiles conditions when a configuration is applied (`compilation failed`). The tests
+//! hold this against it; what passes here may still fail there, which `dry_run` tells.
 
-/// What is surely wrong with an expression; `None` if nothing is seen.
+mod grammar;
+mod request;
+mod token;
+
+use grammar::Type;
+use token::{Token, tokens};
+
+/// What is surely wrong with a condition; `None` if nothing is seen.
 pub(super) fn flaw(expression: &str) -> Option<String> {
-    let tokens = match tokens(expression) {
-        Ok(tokens) => tokens,
+    let type_of = match grammar::parse(expression) {
+        Ok(type_of) => type_of,
         Err(flaw) => return Some(flaw),
     };
-    if tokens.is_empty() {
-        return Some("it is empty".to_owned());
-    }
-    if let Some(flaw) = unbalanced(&tokens) {
-        return Some(flaw);
-    }
-    if let Some(operator) = tokens.iter().find_map(|token| match token {
-        Token::Symbol(symbol @ ("=" | "&" | "|" | ";" | "\\")) => Some(symbol),
+    let undeclared = undeclared(&tokens(expression).unwrap_or_default());
+    undeclared.or_else(|| match type_of {
+        Type::Bool | Type::Unknown => None,
+        other => Some(format!(
+            "it is of type {}, where bool is wanted",
+            other.name()
+        )),
+    })
+}
+
+/// A function that is called and that Kubernetes doesn't have, as far as is known here.
+pub(super) fn unknown_function(expression: &str) -> Option<String> {
+    let tokens = tokens(expression).unwrap_or_default();
+    let mut calls = tokens.windows(2).filter_map(|window| match window {
+        [Token::Name(name), Token::Symbol("(")] => Some(*name),
         _ => None,
-    }) {
-        return Some(format!("CEL has no operator `{operator}`"));
-    }
-    undeclared(&tokens)
+    });
+    calls
+        .find(|name| !FUNCTIONS.contains(name))
+        .map(str::to_owned)
 }
 
 /// Whether the expression uses a variable that requests have, such as `object` or `request.name`.
@@ -52,106 +66,20 @@ pub(super) fn reaches_into(expression: &str, variable: &str) -> bool {
     })
 }
 
-#[derive(Debug, PartialEq)]
-enum Token<'a> {
-    Name(&'a str),
-    Literal,
-    Symbol(&'a str),
-}
-
-fn tokens(text: &str) -> Result<Vec<Token<'_>>, String> {
-    let mut tokens = Vec::new();
-    let mut rest = text.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let length = if let Some(length) = string(rest)? {
-            tokens.push(Token::Literal);
-            length
-        } else if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if first.is_ascii_alphabetic() || first == '_' {
-            let is_inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            let length = rest.find(|c| !is_inner(c)).unwrap_or(rest.len());
-            tokens.push(Token::Name(&rest[..length]));
-            length
-        } else if first.is_ascii_digit() {
-            let is_inner = |c: char| c.is_ascii_alphanumeric() || c == '.';
-            let length = rest.find(|c| !is_inner(c)).unwrap_or(rest.len());
-            tokens.push(Token::Literal);
-            length
-        } else {
-            let long = ["==", "!=", "<=", ">=", "&&", "||"];
-            let known = long.into_iter().find(|symbol| rest.starts_with(symbol));
-            let length = known.map_or_else(|| first.len_utf8(), str::len);
-            tokens.push(Token::Symbol(&rest[..length]));
-            length
-        };
-        rest = rest[length..].trim_start();
-    }
-    Ok(tokens)
-}
-
-/// The length of the string literal that `text` begins with.
-fn string(text: &str) -> Result<Option<usize>, String> {
-    let prefix = text
-        .find(|c: char| !matches!(c, 'r' | 'R' | 'b' | 'B'))
-        .filter(|&length| length <= 2)
-        .unwrap_or(0);
-    let is_raw = text[..prefix].contains(['r', 'R']);
-    let body = &text[prefix..];
-    let Some(quote) = ["\"\"\"", "'''", "\"", "'"]
-        .into_iter()
-        .find(|quote| body.starts_with(quote))
-    else {
-        return Ok(None);
-    };
-    let mut at = quote.len();
-    while at < body.len() {
-        let rest = &body[at..];
-        if rest.starts_with(quote) {
-            return Ok(Some(prefix + at + quote.len()));
-        }
-        let next = rest.chars().next().map_or(1, char::len_utf8);
-        at += next;
-        if rest.starts_with('\\') && !is_raw {
-            at += body
-                .get(at..)
-                .and_then(|rest| rest.chars().next())
-                .map_or(1, char::len_utf8);
-        }
-    }
-    Err("a string is not closed".to_owned())
-}
-
-fn unbalanced(tokens: &[Token<'_>]) -> Option<String> {
-    let mut open = Vec::new();
-    for token in tokens {
-        let Token::Symbol(symbol) = token else {
-            continue;
-        };
-        match *symbol {
-            "(" => open.push(")"),
-            "[" => open.push("]"),
-            "{" => open.push("}"),
-            ")" | "]" | "}" if open.pop() != Some(symbol) => {
-                return Some(format!("`{symbol}` closes nothing"));
-            }
-            _ => {}
-        }
-    }
-    open.pop().map(|symbol| format!("`{symbol}` is missing"))
-}
-
 /// Names that neither follow a dot, nor are called, nor are the keys of a message.
 fn roots(tokens: &[Token<'_>]) -> Vec<usize> {
     let is = |index: Option<usize>, symbol: &str| {
         index.and_then(|index| tokens.get(index)) == Some(&Token::Symbol(symbol))
     };
     let names = tokens.iter().enumerate();
+    // `a.b`, and `a.?b` of an optional field.
+    let is_field = |index: usize| {
+        let is_optional = is(index.checked_sub(1), "?") && is(index.checked_sub(2), ".");
+        is(index.checked_sub(1), ".") || is_optional
+    };
     names
-        .filter(|(index, token)| {
-            matches!(token, Token::Name(_))
-                && !is(index.checked_sub(1), ".")
-                && !is(index.checked_add(1), "(")
+        .filter(|&(index, token)| {
+            matches!(token, Token::Name(_)) && !is_field(index) && !is(index.checked_add(1), "(")
         })
         .map(|(index, _)| index)
         .collect()
@@ -186,25 +114,29 @@ fn undeclared(tokens: &[Token<'_>]) -> Option<String> {
         })
 }
 
-const MACROS: [&str; 10] = [
+const MACROS: [&str; 13] = [
     "all",
+    "bind",
     "exists",
     "exists_one",
     "existsOne",
-    "map",
     "filter",
-    "bind",
+    "map",
+    "optFlatMap",
+    "optMap",
+    "sortBy",
     "transformList",
     "transformMap",
-    "sortBy",
+    "transformMapEntry",
 ];
 
 /// Variables, literals, operators in letters, types, and the names that libraries begin with.
-const KNOWN: [&str; 30] = [
+const KNOWN: [&str; 32] = [
     "object",
     "oldObject",
     "request",
     "authorizer",
+    "namespaceObject",
     "true",
     "false",
     "null",
@@ -223,6 +155,7 @@ const KNOWN: [&str; 30] = [
     "cel",
     "optional",
     "math",
+    "lists",
     "strings",
     "base64",
     "sets",
@@ -233,8 +166,156 @@ const KNOWN: [&str; 30] = [
     "semver",
 ];
 
+/// The macros, and what the libraries of Kubernetes 1.36 have; those of a namespace without it.
+const FUNCTIONS: [&str; 142] = [
+    "add",
+    "all",
+    "allowed",
+    "asApproximateFloat",
+    "asInteger",
+    "bool",
+    "byte",
+    "bytes",
+    "charAt",
+    "check",
+    "cidr",
+    "compareTo",
+    "contains",
+    "containsCIDR",
+    "containsIP",
+    "date",
+    "datetime",
+    "distinct",
+    "dns1035Label",
+    "dns1035LabelPrefix",
+    "dns1123Label",
+    "dns1123LabelPrefix",
+    "dns1123Subdomain",
+    "dns1123SubdomainPrefix",
+    "double",
+    "duration",
+    "dyn",
+    "endsWith",
+    "equivalent",
+    "error",
+    "errored",
+    "exists",
+    "exists_one",
+    "existsOne",
+    "family",
+    "fieldSelector",
+    "filter",
+    "find",
+    "findAll",
+    "first",
+    "flatten",
+    "format",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getEscapedPath",
+    "getFullYear",
+    "getHost",
+    "getHostname",
+    "getHours",
+    "getMilliseconds",
+    "getMinutes",
+    "getMonth",
+    "getPort",
+    "getQuery",
+    "getScheme",
+    "getSeconds",
+    "group",
+    "has",
+    "hasValue",
+    "indexOf",
+    "int",
+    "intersects",
+    "ip",
+    "isCanonical",
+    "isCIDR",
+    "isGlobalUnicast",
+    "isGreaterThan",
+    "isInteger",
+    "isIP",
+    "isLessThan",
+    "isLinkLocalMulticast",
+    "isLinkLocalUnicast",
+    "isLoopback",
+    "isQuantity",
+    "isSemver",
+    "isSorted",
+    "isUnspecified",
+    "isURL",
+    "join",
+    "labelSelector",
+    "labelValue",
+    "last",
+    "lastIndexOf",
+    "lowerAscii",
+    "major",
+    "map",
+    "masked",
+    "matches",
+    "max",
+    "min",
+    "minor",
+    "name",
+    "named",
+    "namespace",
+    "none",
+    "of",
+    "ofNonZeroValue",
+    "optFlatMap",
+    "optMap",
+    "or",
+    "orValue",
+    "patch",
+    "path",
+    "prefixLength",
+    "qualifiedName",
+    "quantity",
+    "quote",
+    "range",
+    "reason",
+    "replace",
+    "resource",
+    "reverse",
+    "semver",
+    "serviceAccount",
+    "sign",
+    "size",
+    "slice",
+    "sort",
+    "sortBy",
+    "split",
+    "startsWith",
+    "string",
+    "sub",
+    "subresource",
+    "substring",
+    "sum",
+    "timestamp",
+    "transformList",
+    "transformMap",
+    "transformMapEntry",
+    "trim",
+    "type",
+    "uint",
+    "unwrapOpt",
+    "upperAscii",
+    "uri",
+    "url",
+    "uuid",
+    "validate",
+    "value",
+];
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -259,7 +340,7 @@ mod tests {
         for (expression, expected) in [
             ("", "it is empty"),
             ("object.a == 'b", "a string is not closed"),
-            ("(object.a", "`)` is missing"),
+            ("(object.a", "`)` is missing before the end"),
             ("object.a)", "`)` closes nothing"),
             ("object.a = 'b'", "CEL has no operator `=`"),
             ("true & false", "CEL has no operator `&`"),
@@ -267,12 +348,17 @@ mod tests {
                 "self.a == 'b'",
                 "`self` is not declared: there are object, oldObject, request and authorizer",
             ),
-            (
-                "... [] bad expression",
-                "`bad` is not declared: there are object, oldObject, request and authorizer",
-            ),
+            ("... [] bad expression", "a name is missing before `.`"),
         ] {
             assert_eq!(flaw(expression).as_deref(), Some(expected), "{expression}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a manifest holds.
+        #[test]
+        fn any_text_is_judged(text in "[a-z0x1.eE+'\"`\\\\rb(){}\\[\\],?:=&|!é\n ]{0,40}") {
+            let _ = (flaw(&text), unknown_function(&text), uses(&text, &["request", "name"]));
         }
     }
 

@@ -258,6 +258,17 @@ fn conditions(hook: &Hook<'_>, findings: &mut Findings) {
             );
             continue;
         }
+        if let Some(function) = cel::unknown_function(&condition.expression) {
+            findings.add(
+                "A13",
+                Severity::Warning,
+                name,
+                format!(
+                    "the matchCondition {own:?} calls {function}, which Kubernetes 1.36 has not"
+                ),
+                "use another function, or lint with --server where the API server is newer",
+            );
+        }
         absences(hook, own, &condition.expression, findings);
     }
 }

@@ -235,6 +235,14 @@ fn a13_match_conditions() {
         (condition("a", "object.a = 1"), "CEL has no operator `=`"),
         (condition("a", "variables.a"), "`variables` is not declared"),
         (
+            condition("a", "request.nam == 'a'"),
+            "`request` has no field `nam`",
+        ),
+        (
+            condition("a", "object.a.toUpper() == 'A'"),
+            "calls toUpper, which Kubernetes 1.36 has not",
+        ),
+        (
             condition("a", "request.name == 'a'"),
             "errs on deletecollection and generateName",
         ),

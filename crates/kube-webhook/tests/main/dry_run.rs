@@ -230,6 +230,148 @@ async fn the_lint_refuses_nothing_that_the_api_server_takes() {
     assert!(surprises.is_empty(), "{surprises:#?}");
 }
 
+/// What the lint, and what the API server says of an expression.
+async fn compiled(expression: &str) -> (Vec<Finding>, Vec<Finding>) {
+    let condition = json!({"name": "it", "expression": expression});
+    let hook = with("/matchConditions", json!([condition]));
+    let object = configuration("ValidatingWebhookConfiguration", "dry", &[hook]);
+    let client = ControlPlane::shared().await.client();
+    let mut own = lint::manifests(std::slice::from_ref(&object)).unwrap();
+    own.retain(|finding| finding.rule.id() == "A13");
+    (own, lint::dry_run(&client, &[object]).await.unwrap())
+}
+
+#[tokio::test]
+async fn what_does_not_compile_is_refused_by_both() {
+    let mut surprises = Vec::new();
+    for expression in [
+        "",
+        " ",
+        "// nothing",
+        "object.a == 'b",
+        "object.a == 'b\n'",
+        "(object.a",
+        "object.a)",
+        "[true",
+        "object.a = 'b'",
+        "true & false",
+        "true and false",
+        "not true",
+        "self.a == 'b'",
+        "variables.a",
+        "params.a == 1",
+        "... [] bad expression",
+        "object.a ==",
+        "== 1",
+        "object.a == 1 ||",
+        "object..a == 1",
+        "object.a[ == 1",
+        "true ? false",
+        "true : false",
+        "true ? false :",
+        "has(object.a,) ",
+        "object.a in",
+        "object.a == 'a\\q'",
+        "object.a == '\\u12'",
+        "object.a.matches('^\\d')",
+        "if == 1",
+        "request.nam == 'a'",
+        "request.userInfo.user == 'a'",
+        "request.object.a == 'a'",
+        "request.kind == 'Pod'",
+        "request.resource.plural == 'pods'",
+        "request.name == 7",
+        "request.name",
+        "request.name + 'a'",
+        "'a'",
+        "1",
+        "[true]",
+        "{'a': true}",
+        "!request.name",
+        "request.dryRun && 'a'",
+        "request.name || true",
+        "request.dryRun == 'true'",
+        "request.userInfo.groups == 'a'",
+        "1 + 'a' == 2",
+        "true + true == true",
+        "'a' - 'b' == ''",
+        "1 < 'a'",
+        "request.name ? true : false",
+        "object.a + 1",
+        "size(object.a)",
+        "object.a == 1 object.b == 2",
+        "object.a # b",
+        "object.'a' == 1",
+        "5 % 2.0 == 1",
+        "-true",
+    ] {
+        let (own, theirs) = compiled(expression).await;
+        if !own.iter().any(|one| one.severity == Severity::Error) || theirs.len() != 1 {
+            surprises.push(format!("{expression:?}: {own:?}, but {theirs:?}"));
+        }
+    }
+    assert!(surprises.is_empty(), "{surprises:#?}");
+}
+
+#[tokio::test]
+async fn what_compiles_is_refused_by_neither() {
+    let mut surprises = Vec::new();
+    for expression in [
+        "true",
+        "!!true && !(false)",
+        "object.metadata.name != 'skip-me' // why",
+        "!has(request.name) || !request.name.startsWith(\"a'\\\"\")",
+        "request.userInfo.groups.exists(group, group == 'a')",
+        "request.userInfo.extra['a'][0] == 'b'",
+        "request.kind.kind == 'Pod' && request.resource.resource in ['pods', \"services\",]",
+        "request.requestSubResource == '' && request.requestKind.version == 'v1'",
+        "object.spec.containers.all(c, c.image.matches(r'^a\\.b$'))",
+        "object.spec.a == 1.5 && object.spec.b in ['a', '''b'c''']",
+        "authorizer.group('').resource('pods').check('get').allowed()",
+        "authorizer.requestResource.check('get').allowed()",
+        "object.metadata.labels.all(k, v, k != v)",
+        "{'a': 1}['a'] >= int('1') ? true : false",
+        "object.?spec.?replicas.orValue(1) > 0",
+        "object[?'spec'].hasValue()",
+        "[.5, 1e3, 1.5E-3].size() == 3 && 2u == 0x2u && 0x1F == 31",
+        "1 < 2.0 && 2u >= 1",
+        "object.a + 1 == object.b - 2 * -3",
+        "quantity('1Gi').isGreaterThan(quantity('1Mi'))",
+        "object.a == b'\\x00\\377' || object.a == '\\U0001F600\\n'",
+        "size(object.metadata.name) < 10 && object.metadata.name.size() > 0",
+        "object.metadata.name == 'a' ? request.dryRun : request.operation == 'CREATE'",
+        "['a'] + ['b'] == ['a', 'b']",
+        "object == null || oldObject == null",
+        "timestamp('2026-01-01T00:00:00Z') < timestamp('2026-01-02T00:00:00Z')",
+        "request.options.dryRun == ['All']",
+        "type(object) == map",
+        "dyn(1) == 'a'",
+        ".object.a == 1",
+        "[object, oldObject].exists(one, one != null && has(one.spec))",
+    ] {
+        let (own, theirs) = compiled(expression).await;
+        let is_refused = own.iter().any(|one| one.severity == Severity::Error);
+        if is_refused || !theirs.is_empty() {
+            surprises.push(format!("{expression:?}: {own:?}, but {theirs:?}"));
+        }
+    }
+    assert!(surprises.is_empty(), "{surprises:#?}");
+}
+
+#[tokio::test]
+async fn a_function_that_nobody_has_is_told() {
+    let mut surprises = Vec::new();
+    for function in FUNCTIONS.split_whitespace() {
+        // Of no function that there is.
+        let (own, theirs) = compiled(&format!("dyn({function}(1, 2, 3, 4, 5, 6, 7)) == 1")).await;
+        let is_unknown = theirs[0].message.contains("undeclared reference");
+        if own.is_empty() == is_unknown {
+            surprises.push(format!("{function}: {own:?}, but {theirs:?}"));
+        }
+    }
+    assert!(surprises.is_empty(), "{surprises:#?}");
+}
+
 #[tokio::test]
 async fn a_name_that_is_none_or_twice_is_refused() {
     let twice = [hook(), hook()];
@@ -336,7 +478,7 @@ async fn the_command_line_itself() {
     };
     let program: Program = clap::Parser::parse_from(arguments.split(' '));
     let no_number = Validation::new(TestValidationWebhook)
-        .match_condition("not-seven", "request.name + 7 == 'seven'");
+        .match_condition("not-seven", "request.name.startsWith(7)");
     let registered = Webhooks::new("dry-run")
         .add_webhook(no_number)
         .build()
@@ -368,3 +510,22 @@ async fn the_command_line_asks_the_api_server_of_the_kubeconfig() {
 }
 
 const ARGUMENTS: &str = "KUBE_WEBHOOK_TEST_COMMAND_LINE";
+/// Each with its namespace; the macros aren't functions to the API server.
+const FUNCTIONS: &str = "\
+add allowed asApproximateFloat asInteger bool format.byte bytes charAt check cidr \
+compareTo contains containsCIDR containsIP format.date format.datetime distinct \
+format.dns1035Label format.dns1035LabelPrefix format.dns1123Label \
+format.dns1123LabelPrefix format.dns1123Subdomain format.dns1123SubdomainPrefix double \
+duration dyn endsWith sets.equivalent error errored family fieldSelector find findAll \
+first flatten format getDate getDayOfMonth getDayOfWeek getDayOfYear getEscapedPath \
+getFullYear getHost getHostname getHours getMilliseconds getMinutes getMonth getPort \
+getQuery getScheme getSeconds group hasValue indexOf int sets.intersects ip \
+ip.isCanonical isCIDR isGlobalUnicast isGreaterThan isInteger isIP isLessThan \
+isLinkLocalMulticast isLinkLocalUnicast isLoopback isQuantity isSemver isSorted \
+isUnspecified isURL join labelSelector format.labelValue last lastIndexOf lowerAscii \
+major masked matches max min minor name format.named namespace optional.none optional.of \
+optional.ofNonZeroValue or orValue patch path prefixLength format.qualifiedName quantity \
+strings.quote lists.range reason replace resource reverse semver serviceAccount sign \
+size slice sort split startsWith string sub subresource substring sum timestamp trim \
+type uint unwrap unwrapOpt upperAscii format.uri url format.uuid validate value lower \
+contain len startswith math.abs base64.encode regex.replace lists.nothing toUpper";
