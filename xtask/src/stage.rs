@@ -230,6 +230,17 @@ impl Stage {
         .with_context(|| self.state_of_affairs())
     }
 
+    /// Waits until one of a reservation's conditions has this reason.
+    pub async fn await_reason(&self, name: &str, reason: &str) -> anyhow::Result<()> {
+        let path = "jsonpath={.status.conditions[*].reason}";
+        let read = || self.kubectl(&["get", "rsv", name, "-o", path]);
+        until(&format!("reservation {name} to say {reason}"), || {
+            Ok(read()?.split(' ').any(|it| it == reason))
+        })
+        .await
+        .with_context(|| self.state_of_affairs())
+    }
+
     /// A configuration that is stored is not yet in force: a dry run that must be refused
     /// tells when it is.
     async fn await_guard(&self) -> anyhow::Result<()> {
@@ -320,7 +331,7 @@ impl Stage {
              \x20  export PATH={bin}:{built}:$PATH\n\
              \x20  export HARBORMASTER_URL=https://localhost:{}/webhook\n\
              \x20  export HARBORMASTER_CA_FILE={folder}/ca.crt HARBORMASTER_SECRET_FILE={folder}/secret\n\n\
-             \x20  harbormaster send-event --type EVENT_START --resource restart-srv02 --event-id 102\n\
+             \x20  harbormaster send-event --type EVENT_START --resource restart-srv02 --event-id 103\n\
              \x20  kubectl get rsv,bmh\n\
              \x20  kubectl explain reservation.spec\n\
              \x20  kubectl delete rsv portal-102\n\
