@@ -14,9 +14,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use axum::Router;
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, OptionFuture},
+};
 use k8s_openapi::api::{authentication::v1::SelfSubjectReview, core::v1::Namespace};
-use kube::{Api, Client, api::PostParams, config::KubeConfigOptions};
+use kube::{Api, Client, CustomResourceExt, api::PostParams, config::KubeConfigOptions};
 use kube_webhook::{Metrics, Server, TlsIdentity};
 use prometheus_client::registry::Registry;
 use tokio::{sync::watch, task::JoinSet};
@@ -26,6 +29,7 @@ use crate::{
     admin::{self, Admin, Check, Verdict},
     api::v1::Reservation,
     callbacks::{Callbacks, Portal},
+    certificates::{self, Places, Rotator, SelfManaged},
     clock::Clock,
     config::{Config, EventsTls, TlsMode},
     events::{
@@ -70,6 +74,8 @@ pub struct App {
     recorder: Recorder,
     spool: Option<(Spool, Writer)>,
     feeds: Feeds,
+    rotator: Option<Rotator>,
+    certificates: certificates::Secrets,
 }
 
 /// The addresses that are listened on.
@@ -147,6 +153,22 @@ impl App {
             .merge(registered.router())
             .fallback(kube_webhook::not_found);
 
+        let own_namespace = config.pod_namespace.or_else(account_namespace);
+        let own_namespace = own_namespace.as_ref().unwrap_or(&config.namespace);
+        let certificates = certificates::Secrets::new(&client, own_namespace);
+        let rotator = match &config.tls {
+            TlsMode::SelfManaged { names, timing } => {
+                let crds = [Reservation::crd_name()];
+                let places = Places::new(&client, &registered, &crds);
+                let service = certificates::service_names(own_namespace);
+                let settings = SelfManaged {
+                    names: names.iter().cloned().chain(service).collect(),
+                    timing: *timing,
+                };
+                Some(Rotator::new(places, certificates.clone(), settings))
+            }
+            TlsMode::Files { .. } | TlsMode::Ephemeral { .. } => None,
+        };
         let identity = identity(config.tls).await?;
         let tls = Server::bind(config.tls_address, identity.clone(), router)
             .with_context(|| format!("PORT: can't listen on {}", config.tls_address))?
@@ -170,8 +192,6 @@ impl App {
             ),
             None => None,
         };
-        let own_namespace = config.pod_namespace.or_else(account_namespace);
-        let own_namespace = own_namespace.as_ref().unwrap_or(&config.namespace);
         let leases = Api::namespaced(client.clone(), own_namespace);
         let election = Election::new(leases, LEASE, identity_of_replica());
         let controller = controller::Context::new(
@@ -200,6 +220,8 @@ impl App {
             recorder,
             spool,
             feeds,
+            rotator,
+            certificates,
         })
     }
 
@@ -239,6 +261,11 @@ impl App {
                 served.context("a listener failed")
             });
         }
+        if self.rotator.is_some() {
+            let follow =
+                certificates::follow(self.certificates, self.identity.clone(), stop.wait());
+            tasks.spawn(follow.map(Ok));
+        }
         let identities = [Some(self.identity), self.events_identity];
         for identity in identities.into_iter().flatten() {
             tasks.spawn(identity.watch(stop.wait()).map(Ok));
@@ -258,12 +285,16 @@ impl App {
         let (self_reviews, own_user) = (self.self_reviews, self.own_user);
         tasks.spawn(self.feeds.run(Clock::system(), stop.wait()).map(Ok));
         let (election, controller, callbacks) = (self.election, self.controller, self.callbacks);
+        let rotator = self.rotator;
         let work = move |end: BoxFuture<'static, ()>| {
             let end = end.shared();
             let controller = controller::run(controller.clone(), end.clone().boxed()).boxed();
-            let callbacks = callbacks.clone().run(end.boxed()).boxed();
+            let callbacks = callbacks.clone().run(end.clone().boxed()).boxed();
+            let rotates = rotator
+                .clone()
+                .map(|rotator| rotator.run(end.boxed()).boxed());
             async move {
-                tokio::join!(controller, callbacks);
+                tokio::join!(controller, callbacks, OptionFuture::from(rotates));
             }
         };
         let (stopped, ending) = (stop.wait(), stop.wait());
@@ -469,6 +500,8 @@ async fn identity(mode: TlsMode) -> anyhow::Result<TlsIdentity> {
             warn!("serving with a certificate made up for this run; its CA is\n{ca}");
             Ok(identity)
         }
+        // Nobody trusts it: for handshakes until the Secret has been read.
+        TlsMode::SelfManaged { names, .. } => Ok(TlsIdentity::ephemeral(&names)?.0),
     }
 }
 

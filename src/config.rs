@@ -17,6 +17,7 @@ use std::{
 use bytesize::ByteSize;
 use clap::{ArgAction, Args};
 use kube::discovery::ApiResource;
+use kube_webhook::certs::rotation::Timing;
 
 pub use self::events_tls::EventsTls;
 use self::{callbacks::CallbackArgs, events_tls::EventsTlsArgs};
@@ -86,7 +87,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// Where the serving certificate comes from [default: ephemeral, outside a cluster]
+    /// Where the serving certificate comes from
+    /// [default: self-managed in a cluster, else ephemeral]
     #[arg(long, env = "TLS_MODE", value_enum)]
     tls_mode: Option<TlsModeArg>,
 
@@ -101,6 +103,10 @@ pub struct ServeArgs {
     /// More DNS names or addresses for our own certificates, separated by commas
     #[arg(long, env = "TLS_EXTRA_NAMES", value_delimiter = ',')]
     tls_extra_names: Vec<String>,
+
+    /// How long self-managed certificates last, for tests of their exchange
+    #[arg(long, env = "CERTIFICATE_TIMES", hide = true, value_parser = certificate_times)]
+    certificate_times: Option<Timing>,
 
     /// Names the sender: part of a Reservation's name and identity
     #[arg(long, env = "EVENT_PROVIDER", default_value = "portal")]
@@ -202,6 +208,7 @@ impl fmt::Debug for SecretText {
 enum TlsModeArg {
     Ephemeral,
     Files,
+    SelfManaged,
 }
 
 /// The settings of `serve`, checked.
@@ -264,6 +271,13 @@ pub enum TlsMode {
         /// The key, PEM.
         key: PathBuf,
     },
+    /// Made by ourselves and kept in Secrets, with a CA that is exchanged in time.
+    SelfManaged {
+        /// The certificate's names beside those that we are registered by.
+        names: Vec<String>,
+        /// How long everything lasts.
+        timing: Timing,
+    },
 }
 
 /// A setting that can't be used: exit code 64.
@@ -317,27 +331,27 @@ impl ServeArgs {
     }
 
     fn tls(&self, in_cluster: bool) -> Result<TlsMode, BadSetting> {
-        let mode = match (self.tls_mode, in_cluster) {
-            (Some(mode), _) => mode,
-            (None, false) => TlsModeArg::Ephemeral,
-            (None, true) => {
-                return Err(bad(
-                    "TLS_MODE",
-                    "set it to `files` in a cluster, and mount the certificate's Secret",
-                ));
-            }
+        let usual = if in_cluster {
+            TlsModeArg::SelfManaged
+        } else {
+            TlsModeArg::Ephemeral
         };
-        match (mode, &self.tls_cert_file, &self.tls_key_file) {
-            (TlsModeArg::Ephemeral, _, _) => Ok(TlsMode::Ephemeral {
-                names: words(self.tls_extra_names.clone()).into_iter().collect(),
-            }),
-            (TlsModeArg::Files, Some(chain), Some(key)) => Ok(TlsMode::Files {
-                chain: chain.clone(),
-                key: key.clone(),
-            }),
-            (TlsModeArg::Files, None, _) => Err(bad("TLS_CERT_FILE", "TLS_MODE=files needs it")),
-            (TlsModeArg::Files, _, None) => Err(bad("TLS_KEY_FILE", "TLS_MODE=files needs it")),
-        }
+        let names = || words(self.tls_extra_names.clone()).into_iter().collect();
+        let file = |file: &Option<PathBuf>, setting| {
+            let file = file.clone();
+            file.ok_or_else(|| bad(setting, "TLS_MODE=files needs it"))
+        };
+        Ok(match self.tls_mode.unwrap_or(usual) {
+            TlsModeArg::Ephemeral => TlsMode::Ephemeral { names: names() },
+            TlsModeArg::Files => TlsMode::Files {
+                chain: file(&self.tls_cert_file, "TLS_CERT_FILE")?,
+                key: file(&self.tls_key_file, "TLS_KEY_FILE")?,
+            },
+            TlsModeArg::SelfManaged => TlsMode::SelfManaged {
+                names: names(),
+                timing: self.certificate_times.unwrap_or(CERTIFICATE_TIMES),
+            },
+        })
     }
 }
 
@@ -365,6 +379,24 @@ impl Config {
     pub fn has_placeholder_image(&self) -> bool {
         self.policy.image.url == PLACEHOLDER_IMAGE
     }
+}
+
+/// `ca=DURATION,leaf=...,settle=...,retire=...`, each of them once.
+fn certificate_times(text: &str) -> Result<Timing, String> {
+    let mut times = CERTIFICATE_TIMES;
+    for word in text.split(',') {
+        let (name, value) = word.split_once('=').ok_or("say NAME=DURATION")?;
+        let time = match name {
+            "ca" => &mut times.ca,
+            "leaf" => &mut times.leaf,
+            "settle" => &mut times.settle,
+            "retire" => &mut times.retire,
+            _ => return Err(format!("no time is called {name}")),
+        };
+        *time = span::parse(value).map_err(|error| error.to_string())?;
+    }
+    times.check()?;
+    Ok(times)
 }
 
 fn check_provider(provider: String) -> Result<String, BadSetting> {
@@ -431,6 +463,17 @@ fn bad(setting: &'static str, problem: impl Into<String>) -> BadSetting {
 
 /// The earlier receiver's default.
 pub(crate) const PLACEHOLDER_IMAGE: &str = "default-provision-image-url";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A CA that a sender's trust store can be given once and for all; leaves short enough to show
+/// soon that they are renewed.
+const CERTIFICATE_TIMES: Timing = Timing {
+    ca: DAY.saturating_mul(3_650),
+    leaf: DAY.saturating_mul(30),
+    settle: Duration::from_secs(10),
+    retire: Duration::from_secs(10 * 60),
+};
 
 /// Where Metal3's own manifests put the operator.
 const OPERATOR_USERS: &str = "\

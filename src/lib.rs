@@ -22,6 +22,8 @@ pub mod webhooks;
 pub mod config;
 pub mod manifests;
 
+mod certificates;
+
 pub mod check;
 
 mod admin;

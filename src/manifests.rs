@@ -9,6 +9,7 @@ mod layout;
 mod lint;
 mod monitoring;
 mod network;
+mod self_managed;
 mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +67,8 @@ pub enum Extra {
     },
     /// The Prometheus operator scrapes, and watches our alerts.
     Monitoring,
+    /// The program makes the certificate and writes the CA bundles.
+    SelfManaged,
 }
 
 /// One file of the installation.
@@ -118,7 +121,11 @@ impl Installation {
 
     /// What the program may do.
     pub fn rbac(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
-        self.with_extras(self.rights(registered)?)?.manifest("")
+        let mut rights = self.with_extras(self.rights(registered)?)?;
+        if self.extras.contains(&Extra::SelfManaged) {
+            rights.objects.extend(self.certificate_rights()?.objects);
+        }
+        rights.manifest("")
     }
 
     fn parts(&self, registered: &Registered) -> Result<Vec<Part>, ManifestError> {

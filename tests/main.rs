@@ -16,6 +16,8 @@ mod calendar;
 mod callbacks;
 #[path = "main/captured.rs"]
 mod captured;
+#[path = "main/certificates.rs"]
+mod certificates;
 #[path = "main/check.rs"]
 mod check;
 #[path = "main/cli.rs"]
@@ -64,6 +66,10 @@ mod stage;
 mod storage;
 #[path = "main/surface.rs"]
 mod surface;
+#[path = "main/traffic.rs"]
+mod traffic;
+#[path = "main/trust.rs"]
+mod trust;
 #[path = "main/unreadable.rs"]
 mod unreadable;
 #[path = "main/vectors.rs"]

@@ -51,7 +51,8 @@ pub(super) struct Generate {
     #[arg(long, default_value = IMAGE)]
     image: String,
 
-    /// The CA that the API server is to trust, PEM
+    /// The CA that the API server is to trust, PEM; the certificate is then yours to keep in the
+    /// Secret harbormaster-tls [default: the program makes its own]
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 
@@ -121,11 +122,13 @@ impl Generate {
 
     fn extras(&self) -> BTreeSet<Extra> {
         let port = self.events_http_port;
+        let is_self_managed = !self.cert_manager && self.ca_file.is_none();
         let asked = [
             self.cert_manager.then_some(Extra::CertManager),
             self.durable_spool.then_some(Extra::DurableSpool),
             port.map(|port| Extra::EventsHttp { port }),
             self.monitoring.then_some(Extra::Monitoring),
+            is_self_managed.then_some(Extra::SelfManaged),
         ];
         asked.into_iter().flatten().collect()
     }

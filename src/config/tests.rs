@@ -55,7 +55,26 @@ fn a_bad_setting_is_named() {
         let error = check(&arguments, false).unwrap_err();
         assert_eq!(error.setting, setting, "{arguments:?}");
     }
-    assert_eq!(check(&[], true).unwrap_err().setting, "TLS_MODE");
+}
+
+#[test]
+fn in_a_cluster_the_certificates_are_our_own() {
+    let arguments = ["--tls-extra-names", "events.example.org, 192.0.2.1"];
+    let names = vec!["192.0.2.1".to_owned(), "events.example.org".to_owned()];
+    let timing = CERTIFICATE_TIMES;
+    timing.check().unwrap();
+    assert_eq!(
+        check(&arguments, true).unwrap().tls,
+        TlsMode::SelfManaged { names, timing }
+    );
+    assert_eq!(
+        certificate_times("settle=1s,retire=5s").unwrap().leaf,
+        timing.leaf
+    );
+    for bad in ["ca", "leaf=x", "leeway=1s", "leaf=20d"] {
+        certificate_times(bad).unwrap_err();
+    }
+    certificate_times("ca=1m,leaf=1m").unwrap_err();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! - `base/`: what every installation has,
 //! - `components/`: each [`Extra`], to be combined at will in a kustomization of one's own,
-//! - `overlays/`: the base with one of them,
+//! - `overlays/`: the base with one of them, and with one that cares for the certificate,
 //! - `kustomization.yaml`: the base with what was asked for.
 
 use kube_webhook::Registered;
@@ -24,9 +24,18 @@ impl Installation {
             let component = self.component(extra)?;
             let folder = format!("components/{}", extra.name());
             files.extend(component.files(&folder)?);
+            if extra == Extra::SelfManaged {
+                continue;
+            }
+            let mut components = vec![extra];
+            if extra != Extra::CertManager {
+                components.push(Extra::SelfManaged);
+            }
+            let components = components.iter();
+            let components = components.map(|extra| format!("../../components/{}", extra.name()));
             let overlay = json!({
                 "resources": ["../../base"],
-                "components": [format!("../../{folder}")],
+                "components": components.collect::<Vec<_>>(),
             });
             files.push(kustomization(
                 &format!("overlays/{}", extra.name()),
@@ -55,6 +64,7 @@ impl Installation {
             Extra::DurableSpool => Ok(self.durable_spool()),
             Extra::EventsHttp { port } => self.events_http(port),
             Extra::Monitoring => self.monitoring(),
+            Extra::SelfManaged => self.self_managed(),
         }
     }
 
@@ -66,6 +76,7 @@ impl Installation {
             Extra::DurableSpool,
             Extra::EventsHttp { port: EVENTS_PORT },
             Extra::Monitoring,
+            Extra::SelfManaged,
         ] {
             if !extras.iter().any(|extra| extra.name() == other.name()) {
                 extras.push(other);
@@ -83,6 +94,7 @@ impl Extra {
             Self::DurableSpool => "durable-spool",
             Self::EventsHttp { .. } => "events-http",
             Self::Monitoring => "monitoring",
+            Self::SelfManaged => "self-managed",
         }
     }
 }

@@ -169,8 +169,10 @@ fn pod_of(built: &[Value]) -> Pod {
     for claim in claims.into_iter().flatten() {
         let name = &claim["metadata"]["name"];
         let volume = json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
-        let volumes = pod["spec"]["volumes"].as_array_mut().unwrap();
-        volumes.push(volume);
+        match &mut pod["spec"]["volumes"] {
+            Value::Array(volumes) => volumes.push(volume),
+            none => *none = json!([volume]),
+        }
     }
     serde_json::from_value(pod).unwrap()
 }
@@ -250,7 +252,8 @@ fn objects(output: &Output) -> Vec<Value> {
     serde_saphyr::from_multiple(text).unwrap()
 }
 
-/// In one order: kustomize puts what it merges into a list in front.
+/// In one order: kustomize puts what it merges into a list in front; and leaves an empty list
+/// where it took the last element.
 fn in_order(mut objects: Vec<Value>) -> Vec<Value> {
     objects.iter_mut().for_each(sort);
     objects.sort_by_key(|one| {
@@ -262,7 +265,10 @@ fn in_order(mut objects: Vec<Value>) -> Vec<Value> {
 
 fn sort(value: &mut Value) {
     match value {
-        Value::Object(map) => map.values_mut().for_each(sort),
+        Value::Object(map) => {
+            map.retain(|_, value| !value.as_array().is_some_and(Vec::is_empty));
+            map.values_mut().for_each(sort);
+        }
         Value::Array(list) => {
             list.iter_mut().for_each(sort);
             list.sort_by_key(|one| one["name"].to_string());

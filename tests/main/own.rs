@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, File},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -24,8 +25,10 @@ use crate::stage::{program, shared};
 #[derive(Debug)]
 pub(crate) struct Own {
     child: Child,
+    tls: String,
     events: String,
     admin: String,
+    log: PathBuf,
 }
 
 /// How it is to be run.
@@ -55,16 +58,19 @@ impl Own {
 
     fn start_by(mut command: Command, settings: &Settings<'_>) -> Self {
         let log = settings.folder.join("log");
+        if !settings.more.iter().any(|(name, _)| *name == "TLS_MODE") {
+            // The stage's certificate: to make one takes a debug build its time.
+            command
+                .env("TLS_MODE", "files")
+                .env("TLS_CERT_FILE", shared().folder().join("tls.crt"))
+                .env("TLS_KEY_FILE", shared().folder().join("tls.key"));
+        }
         let mut child = command
             .arg("--kubeconfig")
             .arg(settings.kubeconfig)
             .env("K8S_NAMESPACE", settings.namespace)
             .env("SPOOL_DIR", settings.folder.join("spool"))
             .env("WEBHOOK_SECRET", SECRET)
-            // The stage's certificate: to make one takes a debug build its time.
-            .env("TLS_MODE", "files")
-            .env("TLS_CERT_FILE", shared().folder().join("tls.crt"))
-            .env("TLS_KEY_FILE", shared().folder().join("tls.key"))
             .env("LOG_FORMAT", "json")
             .env("BIND_ADDRESS", "127.0.0.1")
             .env("DRAIN_DELAY", "0")
@@ -82,11 +88,16 @@ impl Own {
         let begun = Instant::now();
         loop {
             let lines = fs::read_to_string(&log).unwrap();
-            if let (Some(events), Some(admin)) = (field(&lines, "events"), field(&lines, "admin")) {
+            let address = |name| field(&lines, name);
+            if let (Some(tls), Some(events), Some(admin)) =
+                (address("tls"), address("events"), address("admin"))
+            {
                 return Self {
                     child,
+                    tls,
                     events,
                     admin,
+                    log,
                 };
             }
             let ended = child.try_wait().unwrap();
@@ -126,6 +137,16 @@ impl Own {
         &self.events
     }
 
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Where it listens for TLS.
+    pub(crate) fn tls(&self) -> SocketAddr {
+        self.tls.parse().unwrap()
+    }
+
     /// Where its door for events is.
     pub(crate) fn sender(&self) -> Sender {
         Sender {
@@ -146,6 +167,10 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
+        #[expect(clippy::print_stderr, reason = "what a failed test is to be judged by")]
+        if std::thread::panicking() {
+            eprintln!("the program's log:\n{}", self.log());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -151,7 +151,7 @@ async fn live(stage: &Stage) {
 }
 
 /// What a request was about, as a right is written here.
-fn right(event: &AuditEvent) -> Option<String> {
+pub(crate) fn right(event: &AuditEvent) -> Option<String> {
     let object = event.object_ref.as_ref()?;
     let resource = object.resource.as_ref()?;
     let group = object.api_group.as_deref().unwrap_or_default();
@@ -162,9 +162,20 @@ fn right(event: &AuditEvent) -> Option<String> {
     Some(format!("{} {group}/{resource}{subresource}", event.verb))
 }
 
+/// Of those who don't keep the program's certificates; see `certificates.rs` for the others.
 fn granted() -> BTreeSet<String> {
+    granted_to(&["generate", "rbac", "--cert-manager"])
+}
+
+/// What only the self-managed certificates need.
+pub(crate) fn of_certificates() -> BTreeSet<String> {
+    let all = granted_to(&["generate", "rbac"]);
+    all.difference(&granted()).cloned().collect()
+}
+
+fn granted_to(flags: &[&str]) -> BTreeSet<String> {
     let mut generate = Command::new(program());
-    let output = generate.args(["generate", "rbac"]).output().unwrap();
+    let output = generate.args(flags).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let mut rights = BTreeSet::new();
     for object in serde_saphyr::from_multiple::<Value>(&text).unwrap() {

@@ -28,7 +28,7 @@ use rustls::{
 pub(crate) use sni::ByName;
 
 pub use authority::{Authority, CLOCK_SKEW};
-pub use trust::{Distrust, Validity, certificates, verify};
+pub use trust::{Distrust, Validity, bundle, certificates, verify};
 
 /// A certificate chain and its key, which can be exchanged while a server uses them. Clones share
 /// the exchange.

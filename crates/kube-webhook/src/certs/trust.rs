@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use pem::{EncodeConfig, LineEnding, Pem, encode_many_config};
 use rustls::{
     RootCertStore,
     client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
@@ -44,6 +45,16 @@ pub fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem)
         .filter_map(Result::ok)
         .collect()
+}
+
+/// The PEM of certificates, as it belongs into a `caBundle`.
+#[must_use]
+pub fn bundle(certificates: &[CertificateDer<'_>]) -> String {
+    let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    let blocks = certificates
+        .iter()
+        .map(|der| Pem::new("CERTIFICATE", der.as_ref()));
+    encode_many_config(&blocks.collect::<Vec<_>>(), config)
 }
 
 /// Why a caller wouldn't accept a chain.
@@ -96,4 +107,22 @@ pub fn verify(
         name: name.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certs::Authority;
+
+    #[test]
+    fn a_bundle_is_read_back_as_it_was() {
+        let now = SystemTime::now();
+        let der = ["one", "two"].map(|name| {
+            let ca = Authority::create(name, now, Duration::from_secs(60)).unwrap();
+            ca.certificate().clone()
+        });
+        let text = bundle(&der);
+        assert_eq!(certificates(text.as_bytes()), der);
+        assert!(!text.contains('\r') && text.ends_with("-----\n"), "{text}");
+    }
 }

@@ -1,0 +1,305 @@
+//! The places where API servers read whom to trust when they call us: the `caBundle` of each of
+//! our webhooks, and of the conversion of our CustomResourceDefinitions.
+//!
+//! Reads whole objects, and writes nothing of them but `caBundle`. What isn't there is passed
+//! over: it is somebody else's matter whether we are registered, and will be seen when it comes.
+
+use std::collections::BTreeSet;
+
+use axum::http::Uri;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::{Stream, StreamExt, stream::select_all};
+use k8s_openapi::{
+    api::admissionregistration::v1::{
+        MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DynamicObject, Patch, PatchParams},
+    core::PartialObjectMeta,
+    discovery::ApiResource,
+    runtime::{WatchStreamExt, watcher::watch_object},
+};
+use kube_webhook::{Registered, Target, certs::certificates};
+use rustls::pki_types::CertificateDer;
+use serde_json::{Value, json};
+
+use crate::{
+    manifests::NAME,
+    reservations::host::{ApiError, within_deadline},
+};
+
+/// The objects that lead API servers to us.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    objects: Vec<Object>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+struct Object {
+    kind: ApiResource,
+    api: Api<DynamicObject>,
+    metadata: Api<PartialObjectMeta<DynamicObject>>,
+    name: String,
+    webhooks: Webhooks,
+}
+
+/// What in it is ours.
+#[derive(Clone, Debug)]
+enum Webhooks {
+    /// Those of these names, of a configuration.
+    Named(BTreeSet<String>),
+    /// The conversion of a CustomResourceDefinition.
+    Conversion,
+}
+
+/// Where an API server reads whom to trust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The object, by its position.
+    object: usize,
+    version: Option<String>,
+    /// The webhook, of a configuration.
+    webhook: Option<String>,
+    /// For which name the API server verifies the certificate.
+    pub(crate) server_name: String,
+    /// What it trusts.
+    pub(crate) pem: Vec<u8>,
+    /// Whether cert-manager was asked to write it.
+    pub(crate) is_injected: bool,
+}
+
+impl Places {
+    /// Those of what the program registers.
+    pub(crate) fn new(client: &Client, registered: &Registered, crds: &[&str]) -> Self {
+        // Only the names are asked for.
+        let target = Target::Url {
+            base: "https://localhost".to_owned(),
+            ca_bundle: None,
+        };
+        let validating = registered.validating_configuration(&target);
+        let validating = validating.and_then(|configuration| configuration.webhooks);
+        let validating = validating.into_iter().flatten().map(|webhook| webhook.name);
+        let mutating = registered.mutating_configuration(&target);
+        let mutating = mutating.and_then(|configuration| configuration.webhooks);
+        let mutating = mutating.into_iter().flatten().map(|webhook| webhook.name);
+        let object = |kind: &ApiResource, name: &str, webhooks| Object {
+            kind: kind.clone(),
+            api: Api::all_with(client.clone(), kind),
+            metadata: Api::all_with(client.clone(), kind),
+            name: name.to_owned(),
+            webhooks,
+        };
+        let mut objects = vec![
+            object(
+                &ApiResource::erase::<ValidatingWebhookConfiguration>(&()),
+                NAME,
+                Webhooks::Named(validating.collect()),
+            ),
+            object(
+                &ApiResource::erase::<MutatingWebhookConfiguration>(&()),
+                NAME,
+                Webhooks::Named(mutating.collect()),
+            ),
+        ];
+        let kind = ApiResource::erase::<CustomResourceDefinition>(&());
+        objects.extend(
+            crds.iter()
+                .map(|name| object(&kind, name, Webhooks::Conversion)),
+        );
+        Self { objects }
+    }
+
+    /// What is there now.
+    pub(crate) async fn read(&self) -> Result<Vec<Place>, ApiError> {
+        let mut places = Vec::new();
+        for (index, object) in self.objects.iter().enumerate() {
+            if let Some(live) = within_deadline(object.api.get_opt(&object.name)).await? {
+                places.extend(object.webhooks.places(index, &live));
+            }
+        }
+        Ok(places)
+    }
+
+    /// Writes `pem` to each object one of whose places trusts others. An object that has changed
+    /// since it was read is left alone, and that is an error (409).
+    ///
+    /// Server-side apply: nothing but `caBundle` becomes ours, and whoever applies the rest of
+    /// the object is in no conflict with it, nor takes it away. Forced, since a bundle that
+    /// somebody else wrote to a webhook of ours is one by which nobody reaches us.
+    pub(super) async fn publish(&self, pem: &str, places: &[Place]) -> Result<(), ApiError> {
+        let wanted = certificates(pem.as_bytes());
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let mut outcome = Ok(());
+        for (index, object) in self.objects.iter().enumerate() {
+            // All of them, or apply would take what is left out for given up.
+            let places = places.iter().filter(|place| place.object == index);
+            let places: Vec<_> = places.collect();
+            if places.iter().all(|place| place.trusts_just(&wanted)) {
+                continue;
+            }
+            let patch = Patch::Apply(object.with_bundle(pem, &places));
+            // One that can't be written doesn't keep the others from it.
+            let written = within_deadline(object.api.patch(&object.name, &params, &patch)).await;
+            if let Err(error) = written {
+                outcome = Err(error);
+            }
+        }
+        outcome
+    }
+
+    /// Something whenever one of the objects has changed, or may have.
+    pub(crate) fn changes(&self) -> impl Stream<Item = ()> + Send + use<> {
+        let watches: Vec<_> = self
+            .objects
+            .iter()
+            .map(|object| {
+                let watch = watch_object(object.metadata.clone(), &object.name).default_backoff();
+                // An error tells nothing of the object: the watch begins anew by itself.
+                watch.filter_map(async |seen| seen.ok().map(drop)).boxed()
+            })
+            .collect();
+        select_all(watches)
+    }
+}
+
+impl Object {
+    /// What is applied of it.
+    fn with_bundle(&self, pem: &str, places: &[&Place]) -> Value {
+        let config = json!({"caBundle": STANDARD.encode(pem)});
+        let mut applied = match self.webhooks {
+            Webhooks::Named(_) => {
+                let webhooks = places
+                    .iter()
+                    .map(|place| json!({"name": place.webhook, "clientConfig": config}));
+                json!({"webhooks": webhooks.collect::<Vec<_>>()})
+            }
+            Webhooks::Conversion => json!({
+                "spec": {"conversion": {"webhook": {"clientConfig": config}}},
+            }),
+        };
+        applied["apiVersion"] = json!(self.kind.api_version);
+        applied["kind"] = json!(self.kind.kind);
+        applied["metadata"] = json!({
+            "name": self.name,
+            "resourceVersion": places.first().map(|place| &place.version),
+        });
+        applied
+    }
+}
+
+impl Webhooks {
+    fn places(&self, index: usize, live: &DynamicObject) -> Vec<Place> {
+        let injected = |key: &String| key.starts_with("cert-manager.io/inject-");
+        let place = |webhook: Option<&str>, config: &Value| {
+            Some(Place {
+                object: index,
+                version: live.resource_version(),
+                webhook: webhook.map(str::to_owned),
+                server_name: server_name(config)?,
+                pem: decoded(&config["caBundle"]),
+                is_injected: live.annotations().keys().any(injected),
+            })
+        };
+        match self {
+            Self::Named(ours) => {
+                let webhooks = live.data["webhooks"].as_array().into_iter().flatten();
+                let ours = webhooks.filter_map(|webhook| {
+                    let name = webhook["name"]
+                        .as_str()
+                        .filter(|name| ours.contains(*name))?;
+                    place(Some(name), &webhook["clientConfig"])
+                });
+                ours.collect()
+            }
+            Self::Conversion => {
+                let config = &live.data["spec"]["conversion"]["webhook"]["clientConfig"];
+                place(None, config).into_iter().collect()
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Whom it trusts, as far as that can be read.
+    pub(super) fn trusted(&self) -> Vec<CertificateDer<'static>> {
+        certificates(&self.pem)
+    }
+
+    fn trusts_just(&self, wanted: &[CertificateDer<'_>]) -> bool {
+        let trusted = self.trusted();
+        trusted.len() == wanted.len() && wanted.iter().all(|one| trusted.contains(one))
+    }
+}
+
+/// As kube-apiserver chooses it.
+fn server_name(config: &Value) -> Option<String> {
+    if let (Some(name), Some(namespace)) = (
+        config["service"]["name"].as_str(),
+        config["service"]["namespace"].as_str(),
+    ) {
+        return Some(format!("{name}.{namespace}.svc"));
+    }
+    let url: Uri = config["url"].as_str()?.parse().ok()?;
+    let host = url.host()?;
+    Some(host.trim_matches(['[', ']']).to_owned())
+}
+
+fn decoded(bundle: &Value) -> Vec<u8> {
+    let text = bundle.as_str().unwrap_or_default();
+    STANDARD.decode(text).unwrap_or_default()
+}
+
+/// Of its own: whoever applies the rest of these objects is not in its way.
+const FIELD_MANAGER: &str = "harbormaster-certificates";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_webhooks_are_places() {
+        let webhooks = Webhooks::Named(BTreeSet::from(["ours".to_owned()]));
+        let live: DynamicObject = serde_json::from_value(json!({
+            "metadata": {"name": NAME, "resourceVersion": "7"},
+            "webhooks": [
+                {"name": "theirs", "clientConfig": {"url": "https://elsewhere", "caBundle": "eA=="}},
+                {"name": "ours", "clientConfig": {
+                    "service": {"name": "h", "namespace": "n"}, "caBundle": "eQ==",
+                }},
+            ],
+        }))
+        .unwrap();
+        let places = webhooks.places(0, &live);
+        let expected = Place {
+            object: 0,
+            version: Some("7".to_owned()),
+            webhook: Some("ours".to_owned()),
+            server_name: "h.n.svc".to_owned(),
+            pem: b"y".to_vec(),
+            is_injected: false,
+        };
+        assert_eq!(places, [expected]);
+    }
+
+    #[test]
+    fn the_name_that_is_verified_is_the_services_or_the_urls() {
+        for (config, name) in [
+            (
+                json!({"service": {"name": "a", "namespace": "b", "port": 8443}}),
+                Some("a.b.svc"),
+            ),
+            (
+                json!({"url": "https://127.0.0.1:8443/x"}),
+                Some("127.0.0.1"),
+            ),
+            (json!({"url": "https://[::1]:8443/x"}), Some("::1")),
+            (json!({}), None),
+        ] {
+            assert_eq!(server_name(&config).as_deref(), name, "{config}");
+        }
+    }
+}

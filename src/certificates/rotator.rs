@@ -1,0 +1,282 @@
+//! Carries out what `kube_webhook::certs::rotation` decides: reads what is there, decides, takes
+//! one step, looks again.
+//!
+//! The published bundles are read first, the CAs last, and each write carries the version that was
+//! read. So a rotator that was overtaken, by another replica or by a person, can't publish CAs
+//! older than those that are published, nor serve a leaf of a CA that was retired.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
+
+use futures::{StreamExt, future::BoxFuture, stream::select};
+use jiff::Timestamp;
+use kube_webhook::{
+    TlsError, TlsIdentity,
+    certs::{
+        Authority, Validity, bundle,
+        rotation::{self, By, Plan, State, Step},
+        verify,
+    },
+};
+use rustls::pki_types::{CertificateDer, ServerName};
+use tracing::{info, warn};
+
+use super::{
+    SelfManaged,
+    places::{Place, Places},
+    secrets::{Authorities, CA, LEAF, Leaf, Secrets},
+};
+use crate::reservations::host::ApiError;
+
+/// Keeps the CAs and the leaf.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotator {
+    places: Places,
+    secrets: Secrets,
+    settings: SelfManaged,
+}
+
+/// Why a step wasn't taken.
+#[derive(Debug, thiserror::Error)]
+enum RotationError {
+    #[error("{0}")]
+    Api(#[from] ApiError),
+    #[error("{0}: check TLS_EXTRA_NAMES")]
+    Make(#[from] TlsError),
+    #[error(
+        "Secret {LEAF} is cert-manager's: delete its Certificate and the Secret, or set \
+         TLS_MODE=files"
+    )]
+    CertManager,
+}
+
+/// Since when the next CA has been seen everywhere.
+type Seen = Option<(CertificateDer<'static>, SystemTime)>;
+
+impl Rotator {
+    pub(crate) fn new(places: Places, secrets: Secrets, settings: SelfManaged) -> Self {
+        Self {
+            places,
+            secrets,
+            settings,
+        }
+    }
+
+    /// Works until `end`; a step that is under way then is finished first.
+    pub(crate) async fn run(self, end: BoxFuture<'static, ()>) {
+        let changes = select(self.places.changes(), self.secrets.changes());
+        let mut changes = changes.take_until(end);
+        let mut seen = None;
+        let mut complaint = None;
+        loop {
+            let pause = match self.pass(&mut seen).await {
+                Ok(Plan {
+                    step: Step::Wait,
+                    wake,
+                    ..
+                }) => {
+                    complaint = None;
+                    let left = wake.duration_since(SystemTime::now()).unwrap_or_default();
+                    left.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+                }
+                Ok(_) => Duration::ZERO,
+                // Whoever overtook us has changed what there is to do.
+                Err(error) if error.is_conflict() => SHORTEST_PAUSE,
+                Err(error) => {
+                    let text = error.to_string();
+                    if complaint.as_ref() != Some(&text) {
+                        warn!("certificates can't be kept: {text}");
+                        complaint = Some(text);
+                    }
+                    RETRY
+                }
+            };
+            if let Ok(None) = tokio::time::timeout(pause, changes.next()).await {
+                return;
+            }
+        }
+    }
+
+    async fn pass(&self, seen: &mut Seen) -> Result<Plan, RotationError> {
+        let places = self.places.read().await?;
+        let leaf = self.secrets.leaf().await?;
+        if leaf.is_cert_managers {
+            return Err(RotationError::CertManager);
+        }
+        let mut cas = self.secrets.authorities().await?;
+        // Where cert-manager was asked to write, two would write in turns.
+        let ours: Vec<_> = places
+            .iter()
+            .filter(|place| !place.is_injected)
+            .cloned()
+            .collect();
+        let names = self.names(&places);
+        let now = SystemTime::now();
+        let state = state(&ours, &leaf, &cas, &names, now);
+        let next = state.next.as_ref().map(|ca| &ca.id);
+        let since = seen.as_ref().filter(|(id, _)| Some(id) == next);
+        let plan = state.decide(since.map(|(_, since)| *since), now, &self.settings.timing);
+        *seen = next.cloned().zip(plan.seen_since);
+        self.take(plan.step, &state, &mut cas, &leaf, &ours, &names, now)
+            .await?;
+        Ok(plan)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that was read, once")]
+    async fn take(
+        &self,
+        step: Step,
+        state: &State<CertificateDer<'static>>,
+        cas: &mut Authorities,
+        leaf: &Leaf,
+        places: &[Place],
+        names: &[String],
+        now: SystemTime,
+    ) -> Result<(), RotationError> {
+        match step {
+            Step::Begin => {
+                begin(state, cas, now, self.settings.timing.ca)?;
+                self.secrets.store_authorities(cas).await?;
+                info!(secret = CA, "a new CA is there");
+            }
+            Step::Publish => {
+                self.places
+                    .publish(&bundle(&state.bundle()), places)
+                    .await?;
+                let cas = state.bundle().len();
+                info!(cas, "published whom API servers are to trust");
+            }
+            Step::Issue(by) => {
+                let authority = match by {
+                    By::Signing => cas.signing.as_ref(),
+                    By::Next => cas.next.as_ref(),
+                };
+                if let Some(authority) = authority {
+                    let pem = authority.issue(names, now, self.settings.timing.leaf)?;
+                    self.secrets.store_leaf(leaf, &pem).await?;
+                    info!(secret = LEAF, ?names, "issued a serving certificate");
+                }
+            }
+            Step::Promote => {
+                let before = cas.signing.take();
+                cas.old.extend(before.map(|ca| ca.certificate().clone()));
+                cas.signing = cas.next.take();
+                self.secrets.store_authorities(cas).await?;
+                info!(
+                    secret = CA,
+                    "the new CA is trusted everywhere, and issues from now on"
+                );
+            }
+            Step::Retire => {
+                cas.old.clear();
+                self.secrets.store_authorities(cas).await?;
+                info!(secret = CA, "the old CA is trusted no more");
+            }
+            Step::Wait => {}
+        }
+        Ok(())
+    }
+
+    /// By which names we are called: as we are registered, and as we were told.
+    fn names(&self, places: &[Place]) -> Vec<String> {
+        let registered = places.iter().map(|place| place.server_name.clone());
+        let told = self.settings.names.iter().cloned();
+        let names: BTreeSet<_> = registered
+            .chain(told)
+            .filter(|name| ServerName::try_from(name.as_str()).is_ok())
+            .collect();
+        names.into_iter().collect()
+    }
+}
+
+impl RotationError {
+    fn is_conflict(&self) -> bool {
+        matches!(
+            self,
+            Self::Api(ApiError::Kube(kube::Error::Api(status))) if status.code == 409
+        )
+    }
+}
+
+/// What was read, as the rotation knows it.
+fn state(
+    places: &[Place],
+    leaf: &Leaf,
+    cas: &Authorities,
+    names: &[String],
+    now: SystemTime,
+) -> State<CertificateDer<'static>> {
+    let ca = |authority: &Authority| rotation::Ca {
+        id: authority.certificate().clone(),
+        validity: authority.validity(),
+    };
+    let known = cas.trusted();
+    State {
+        signing: cas.signing.as_ref().map(ca),
+        next: cas.next.as_ref().map(ca),
+        old: cas.old.clone(),
+        leaf: presented(leaf, &known, names, now),
+        places: places.iter().map(Place::trusted).collect(),
+    }
+}
+
+/// The leaf, if it can be presented, and which of the CAs a caller may accept it by.
+fn presented(
+    leaf: &Leaf,
+    known: &[CertificateDer<'static>],
+    names: &[String],
+    now: SystemTime,
+) -> Option<rotation::Leaf<CertificateDer<'static>>> {
+    let pem = leaf.pem.as_ref()?;
+    let chain = TlsIdentity::from_pem(pem.chain.as_bytes(), pem.key.as_bytes());
+    let chain = chain.ok()?.chain();
+    let accepted = |ca: &CertificateDer<'static>, name: &String| {
+        verify(&chain, std::slice::from_ref(ca), name, now).is_ok()
+    };
+    let issuer = known
+        .iter()
+        .find(|ca| names.iter().any(|name| accepted(ca, name)));
+    let fits = issuer.is_some_and(|ca| names.iter().all(|name| accepted(ca, name)));
+    Some(rotation::Leaf {
+        issuer: issuer.cloned(),
+        validity: Validity::of(chain.first()?)?,
+        fits,
+    })
+}
+
+/// Makes the next CA. Where the present one is lost, whoever is trusted now stays trusted, until
+/// callers can be sure of the new one.
+fn begin(
+    state: &State<CertificateDer<'static>>,
+    cas: &mut Authorities,
+    now: SystemTime,
+    lifetime: Duration,
+) -> Result<(), TlsError> {
+    if cas.signing.is_none() {
+        for trusted in state.places.iter().flatten() {
+            if !cas.old.contains(trusted) {
+                cas.old.push(trusted.clone());
+            }
+        }
+    }
+    let is_over = |ca: &mut Authority| ca.validity().not_after <= now;
+    cas.signing.take_if(is_over);
+    // Its subject is its own: of two CAs of one name, a verifier may try the wrong one first.
+    let name = Timestamp::try_from(now).unwrap_or_default();
+    cas.next = Some(Authority::create(
+        &format!("harbormaster CA {name}"),
+        now,
+        lifetime,
+    )?);
+    Ok(())
+}
+
+/// Between two looks at what nobody has changed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// After an error.
+const RETRY: Duration = Duration::from_secs(5);

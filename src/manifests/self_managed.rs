@@ -1,0 +1,121 @@
+//! The component `self-managed`: the program makes its own certificates, and may write to the two
+//! Secrets that they are in and to the places where API servers read whom to trust.
+//!
+//! It is in each installation that names neither cert-manager nor a CA, and a component, so that
+//! those others don't grant what they don't need.
+
+use k8s_openapi::{
+    api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::CustomResourceExt;
+use serde_json::json;
+
+use super::{
+    Installation, ManifestError, NAME,
+    component::{Component, Part, Patch},
+    role_ref, rule, value, workload,
+};
+use crate::api::v1::Reservation;
+
+impl Installation {
+    pub(super) fn self_managed(&self) -> Result<Component, ManifestError> {
+        let container = json!({
+            "name": NAME,
+            "env": [
+                {"name": "TLS_MODE", "value": "self-managed"},
+                {"name": "TLS_CERT_FILE", "$patch": "delete"},
+                {"name": "TLS_KEY_FILE", "$patch": "delete"},
+            ],
+            "volumeMounts": [
+                {"name": "tls", "mountPath": "/etc/harbormaster/tls", "$patch": "delete"},
+            ],
+        });
+        let pod = json!({
+            "containers": [container],
+            "volumes": [{"name": "tls", "$patch": "delete"}],
+        });
+        Ok(Component {
+            parts: vec![self.certificate_rights()?],
+            patches: vec![Patch {
+                file: "tls-mode.yaml",
+                kinds: workload::KINDS,
+                name: NAME.to_owned(),
+                change: json!({"spec": {"template": {"spec": pod}}}),
+            }],
+        })
+    }
+
+    /// Its own two Secrets, and the `caBundle`s. (A right to write no more of an object than one
+    /// field there is not.)
+    pub(super) fn certificate_rights(&self) -> Result<Part, ManifestError> {
+        let metadata = ObjectMeta {
+            name: Some(RIGHTS.to_owned()),
+            ..self.named(&self.namespace)
+        };
+        let everywhere = ObjectMeta {
+            namespace: None,
+            ..metadata.clone()
+        };
+        let named = |names: &[&str], rule: PolicyRule| PolicyRule {
+            resource_names: Some(names.iter().map(|name| (*name).to_owned()).collect()),
+            ..rule
+        };
+        let role = Role {
+            metadata: metadata.clone(),
+            rules: Some(vec![
+                // A name can't be asked for before the object is there.
+                rule("", &["secrets"], &["create"]),
+                named(
+                    &SECRETS,
+                    rule("", &["secrets"], &["get", "list", "update", "watch"]),
+                ),
+            ]),
+        };
+        let configurations = [
+            "mutatingwebhookconfigurations",
+            "validatingwebhookconfigurations",
+        ];
+        let definitions = ["customresourcedefinitions"];
+        let cluster_role = ClusterRole {
+            metadata: everywhere.clone(),
+            rules: Some(vec![
+                named(
+                    &[NAME],
+                    rule("admissionregistration.k8s.io", &configurations, &PUBLISH),
+                ),
+                named(
+                    &[Reservation::crd_name()],
+                    rule("apiextensions.k8s.io", &definitions, &PUBLISH),
+                ),
+            ]),
+            ..ClusterRole::default()
+        };
+        let mut role_ref = role_ref("Role");
+        role_ref.name = RIGHTS.to_owned();
+        let binding = RoleBinding {
+            metadata,
+            role_ref: role_ref.clone(),
+            subjects: Some(vec![self.subject()]),
+        };
+        role_ref.kind = "ClusterRole".to_owned();
+        let cluster_binding = ClusterRoleBinding {
+            metadata: everywhere,
+            role_ref,
+            subjects: Some(vec![self.subject()]),
+        };
+        let objects = [
+            value(&role),
+            value(&binding),
+            value(&cluster_role),
+            value(&cluster_binding),
+        ];
+        Part::of("certificates-rbac.yaml", objects)
+    }
+}
+
+const RIGHTS: &str = "harbormaster-certificates";
+
+const SECRETS: [&str; 2] = ["harbormaster-ca", "harbormaster-tls"];
+
+const PUBLISH: [&str; 4] = ["get", "list", "patch", "watch"];
