@@ -17,6 +17,8 @@ mod cluster;
 mod conformance;
 #[path = "main/conversion.rs"]
 mod conversion;
+#[path = "main/descriptors.rs"]
+mod descriptors;
 #[path = "main/dry_run.rs"]
 mod dry_run;
 #[path = "main/hostile.rs"]

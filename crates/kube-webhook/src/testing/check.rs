@@ -105,12 +105,10 @@ pub fn check_validation(
     let response = response(version, uid, body)?;
     if version == ReviewVersion::V1 {
         if response.patch()?.is_some_and(|patch| !patch.is_empty()) {
-            return Err(CallError::refused(
-                "validating webhook may not return response.patch",
-            ));
+            return Err(invalid("validating webhook may not return response.patch"));
         }
         if response.patch_type.is_some() {
-            return Err(CallError::refused(
+            return Err(invalid(
                 "validating webhook may not return response.patchType",
             ));
         }
@@ -140,7 +138,10 @@ pub fn check_mutation(
     if !verdict.allowed || patch.is_empty() {
         return Ok(verdict);
     }
-    let patch: Patch = serde_json::from_slice(&patch).map_err(undecodable)?;
+    let patch: Patch =
+        serde_json::from_slice(&patch).map_err(|error| CallError::UndecodablePatch {
+            message: said(&error),
+        })?;
     if patch.0.is_empty() {
         return Ok(verdict);
     }
@@ -157,8 +158,12 @@ pub fn check_mutation(
         )));
     }
     let mut patched = object.clone();
-    json_patch::patch(&mut patched, &patch).map_err(|error| CallError::Inapplicable {
-        message: error.to_string(),
+    json_patch::patch(&mut patched, &patch).map_err(|error| {
+        let operation = serde_json::to_value(&patch.0[error.operation]).unwrap_or_default();
+        let operation = operation["op"].as_str().unwrap_or_default();
+        CallError::Inapplicable {
+            message: format!("{operation} operation does not apply: {error}"),
+        }
     })?;
     verdict.patch = Some(patch);
     verdict.object = Some(patched);
@@ -172,7 +177,7 @@ fn check_patch_type(patch: &[u8], patch_type: Option<&str>) -> Result<(), CallEr
         Some("") => "webhook returned invalid response.patchType of \"\"",
         _ => return Ok(()),
     };
-    Err(CallError::refused(message))
+    Err(invalid(message))
 }
 
 /// Checks a conversion webhook's answer to the call `uid`, which sent `objects` to be converted to
@@ -294,34 +299,48 @@ fn restore(
 
 fn response(version: ReviewVersion, uid: &str, body: &[u8]) -> Result<Response, CallError> {
     let review: AdmissionReview = serde_json::from_slice(body).map_err(undecodable)?;
-    let other = match version {
-        ReviewVersion::V1 => "admission.k8s.io/v1beta1",
-        ReviewVersion::V1beta1 => "admission.k8s.io/v1",
-    };
-    if review.api_version == other {
+    let (api_version, kind) = (&*review.api_version, &*review.kind);
+    let is_known = kind == "AdmissionReview"
+        && ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"].contains(&api_version);
+    // Without types of its own, an answer is read as what was asked for.
+    if !is_known && !api_version.is_empty() && !kind.is_empty() {
         return Err(CallError::Undecodable {
-            message: format!("converting {other} is not supported"),
+            message: format!("no kind {kind:?} is registered for version {api_version:?}"),
         });
+    }
+    let (own, other) = match version {
+        ReviewVersion::V1 => ("v1", "v1beta1"),
+        ReviewVersion::V1beta1 => ("v1beta1", "v1"),
+    };
+    if api_version.strip_prefix("admission.k8s.io/") == Some(other) {
+        let message = format!(
+            "converting ({other}.AdmissionReview) to ({own}.AdmissionReview): unknown conversion"
+        );
+        return Err(CallError::Undecodable { message });
     }
     let response = review
         .response
-        .ok_or_else(|| CallError::refused("webhook response was absent"))?;
+        .ok_or_else(|| invalid("webhook response was absent"))?;
     if version == ReviewVersion::V1 {
         if response.uid != uid {
-            return Err(CallError::refused(format!(
-                "expected response.uid={uid:?}, got {:?}",
-                response.uid
+            let got = &response.uid;
+            return Err(invalid(&format!(
+                "expected response.uid={uid:?}, got {got:?}"
             )));
         }
         check_types(
-            &review.api_version,
-            &review.kind,
+            api_version,
+            kind,
             "admission.k8s.io",
             "AdmissionReview",
-            "expected webhook response of",
+            "received invalid webhook response: expected webhook response of",
         )?;
     }
     Ok(response)
+}
+
+fn invalid(message: &str) -> CallError {
+    CallError::refused(format!("received invalid webhook response: {message}"))
 }
 
 fn check_types(
@@ -347,13 +366,20 @@ fn check_types(
 
 #[expect(clippy::needless_pass_by_value, reason = "a function for `map_err`")]
 fn undecodable(error: serde_json::Error) -> CallError {
-    // What Go says of a body that stops short, which users know.
-    let message = if error.is_eof() {
+    let message = format!(
+        "couldn't get version/kind; json parse error: {}",
+        said(&error)
+    );
+    CallError::Undecodable { message }
+}
+
+/// What Go says of a text that stops short, which users know; otherwise in our own decoder's words.
+fn said(error: &serde_json::Error) -> String {
+    if error.is_eof() {
         "unexpected end of JSON input".to_owned()
     } else {
         error.to_string()
-    };
-    CallError::Undecodable { message }
+    }
 }
 
 #[derive(Default, Deserialize)]

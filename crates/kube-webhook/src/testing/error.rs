@@ -27,7 +27,10 @@ pub enum CallError {
         message: String,
     },
     /// An answer without a body.
-    #[error("0-length response with status code: {code} and content type: {content_type}")]
+    #[error(
+        "failed to call webhook: 0-length response with status code: {code} and content type: \
+         {content_type}"
+    )]
     Empty {
         /// The HTTP status code.
         code: u16,
@@ -37,6 +40,12 @@ pub enum CallError {
     /// A body that isn't a review of the version asked.
     #[error("failed to call webhook: {message}")]
     Undecodable {
+        /// What the decoder says.
+        message: String,
+    },
+    /// A patch that isn't one.
+    #[error("received undecodable patch in webhook response: {message}")]
+    UndecodablePatch {
         /// What the decoder says.
         message: String,
     },

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 
 const UID: &str = "12345";
+const INVALID: &str = "received invalid webhook response: ";
 
 fn admission(response: &Value) -> Vec<u8> {
     let review = json!({
@@ -87,29 +88,29 @@ fn an_answer_that_is_none_is_refused_in_the_api_servers_words() {
         });
         review.to_string().into_bytes()
     };
-    let expected = "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got ";
+    let expected = "received invalid webhook response: expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got ";
     for (body, message) in [
-        (b"{}".to_vec(), "webhook response was absent".to_owned()),
+        (b"{}".to_vec(), format!("{INVALID}webhook response was absent")),
         (
             admission(&Value::Null),
-            "webhook response was absent".to_owned(),
+            format!("{INVALID}webhook response was absent"),
         ),
         (
             types("admission.k8s.io/v2", "AdmissionReview"),
-            format!("{expected}admission.k8s.io/v2, Kind=AdmissionReview"),
+            r#"failed to call webhook: no kind "AdmissionReview" is registered for version "admission.k8s.io/v2""#.to_owned(),
         ),
         (
             types("other.k8s.io/v1", "AdmissionReview"),
-            format!("{expected}other.k8s.io/v1, Kind=AdmissionReview"),
+            r#"failed to call webhook: no kind "AdmissionReview" is registered for version "other.k8s.io/v1""#.to_owned(),
         ),
         (
             types("admission.k8s.io/v1", "Review"),
-            format!("{expected}admission.k8s.io/v1, Kind=Review"),
+            r#"failed to call webhook: no kind "Review" is registered for version "admission.k8s.io/v1""#.to_owned(),
         ),
         (types("", ""), format!("{expected}/, Kind=")),
         (
             admission(&json!({"uid": "other", "allowed": true})),
-            r#"expected response.uid="12345", got "other""#.to_owned(),
+            format!(r#"{INVALID}expected response.uid="12345", got "other""#),
         ),
     ] {
         assert_eq!(validated(&body).unwrap_err(), message);
@@ -118,7 +119,7 @@ fn an_answer_that_is_none_is_refused_in_the_api_servers_words() {
     let error = check_validation(ReviewVersion::V1, UID, b"{\"a\":").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "failed to call webhook: unexpected end of JSON input"
+        "failed to call webhook: couldn't get version/kind; json parse error: unexpected end of JSON input"
     );
 }
 
@@ -129,28 +130,28 @@ fn a_patch_and_its_type_come_together_or_not_at_all() {
     for (response, mutating, validating) in [
         (
             json!({"patch": patch}),
-            "webhook returned response.patch but not response.patchType",
-            "validating webhook may not return response.patch",
+            "received invalid webhook response: webhook returned response.patch but not response.patchType",
+            "received invalid webhook response: validating webhook may not return response.patch",
         ),
         (
             json!({"patchType": "JSONPatch"}),
-            "webhook returned response.patchType but not response.patch",
-            "validating webhook may not return response.patchType",
+            "received invalid webhook response: webhook returned response.patchType but not response.patch",
+            "received invalid webhook response: validating webhook may not return response.patchType",
         ),
         (
             json!({"patch": patch, "patchType": ""}),
-            r#"webhook returned invalid response.patchType of """#,
-            "validating webhook may not return response.patch",
+            r#"received invalid webhook response: webhook returned invalid response.patchType of """#,
+            "received invalid webhook response: validating webhook may not return response.patch",
         ),
         (
             json!({"patch": base64(r#"[{"op": "add", "path": "/a", "value": 1}]"#), "patchType": "MergePatch"}),
             r#"unsupported patch type "MergePatch""#,
-            "validating webhook may not return response.patch",
+            "received invalid webhook response: validating webhook may not return response.patch",
         ),
         (
             json!({"patch": base64("["), "patchType": "JSONPatch"}),
-            "failed to call webhook: unexpected end of JSON input",
-            "validating webhook may not return response.patch",
+            "received undecodable patch in webhook response: unexpected end of JSON input",
+            "received invalid webhook response: validating webhook may not return response.patch",
         ),
     ] {
         let mut response = response;
