@@ -1,14 +1,16 @@
 //! `send-event`: the event processor in a command, for operators to test an installation.
 //!
-//! Builds the body field for field in the sender's order, signs its bytes, posts it once,
-//! waits for the answer, and shows it. Trusts what the sender would be told to trust.
+//! Builds the body as the chosen sender would, signs its bytes, posts it once, waits for the
+//! answer, and shows it. Trusts what the sender would be told to trust.
+
+mod body;
 
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use axum::body::Body;
 use bytes::Bytes;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use jiff::{SignedDuration, Timestamp};
@@ -16,8 +18,8 @@ use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use serde::Serialize;
 
+use self::body::{Booking, Resource, Shape, Told, User};
 use super::serve::{install_crypto, runtime};
 use crate::events::signature::{SIGNATURE_HEADER, sign};
 
@@ -44,15 +46,31 @@ pub(super) struct SendEvent {
     #[arg(long = "type", value_name = "TYPE")]
     event_type: String,
 
-    /// The booked resource's name
-    #[arg(long)]
-    resource: String,
+    /// The booked resource's name; several in a batch
+    #[arg(long, required = true)]
+    resource: Vec<String>,
 
-    /// The booking's id
+    /// The resource's id in the portal
+    #[arg(long, default_value_t = 1)]
+    resource_id: i64,
+
+    /// The resource's type in the portal
+    #[arg(long, default_value = "Server")]
+    resource_type: String,
+
+    /// The booking's id; further ones of a batch count on from it
     #[arg(long, default_value = "101")]
     event_id: String,
 
-    /// When the booking begins, RFC 3339 [default: now]
+    /// The id of the portal's webhook that this would be
+    #[arg(long, default_value_t = 7)]
+    webhook_id: i64,
+
+    /// When the event is sent, RFC 3339 [default: now]
+    #[arg(long)]
+    timestamp: Option<Timestamp>,
+
+    /// When the booking begins, RFC 3339 [default: when it is sent]
     #[arg(long)]
     start: Option<Timestamp>,
 
@@ -60,59 +78,33 @@ pub(super) struct SendEvent {
     #[arg(long)]
     end: Option<Timestamp>,
 
+    /// The user's id in the portal
+    #[arg(long, default_value = "00000000-0000-4000-8000-000000000001")]
+    user_id: String,
+
     /// The user's name
     #[arg(long, default_value = "mario.rossi")]
     username: String,
+
+    /// The user's mail address
+    #[arg(long)]
+    email: Option<String>,
 
     /// The user's public SSH key
     #[arg(long)]
     ssh_key: Option<String>,
 
-    /// The form of the body
+    /// The booking's custom parameters: a JSON object, as text
+    #[arg(long, value_name = "JSON")]
+    parameters: Option<String>,
+
+    /// The form of the body: whose, and of which version
     #[arg(long, value_enum, default_value_t = Shape::Flat)]
     shape: Shape,
 
     /// Print the body and its signature instead of posting it
     #[arg(long)]
     dry_run: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Shape {
-    /// What the current processor sends
-    Flat,
-    /// Type and resource alone
-    Minimal,
-}
-
-/// In the sender's own order of fields.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Flat<'a> {
-    event_type: &'a str,
-    timestamp: String,
-    event_id: &'a str,
-    webhook_id: i64,
-    user_id: &'a str,
-    username: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ssh_public_key: Option<&'a str>,
-    event_title: &'a str,
-    event_start: String,
-    event_end: String,
-    resource_id: i64,
-    resource_name: &'a str,
-    resource_type: &'a str,
-    resource_specs: &'a str,
-    resource_location: &'a str,
-    site_id: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Minimal<'a> {
-    event_type: &'a str,
-    resource_name: &'a str,
 }
 
 impl SendEvent {
@@ -138,41 +130,41 @@ impl SendEvent {
     }
 
     fn body(&self, now: Timestamp) -> anyhow::Result<String> {
-        let event_type = &self.event_type;
-        let json = match self.shape {
-            Shape::Minimal => serde_json::to_string(&Minimal {
-                event_type,
-                resource_name: &self.resource,
-            }),
-            Shape::Flat => {
-                let start = self.start.unwrap_or(now);
-                let end = match self.end {
-                    Some(end) => end,
-                    None => start
-                        .checked_add(SignedDuration::from_hours(2))
-                        .context("--start")?,
-                };
-                serde_json::to_string(&Flat {
-                    event_type,
-                    timestamp: now.to_string(),
-                    event_id: &self.event_id,
-                    webhook_id: 7,
-                    user_id: "00000000-0000-4000-8000-000000000001",
-                    username: &self.username,
-                    ssh_public_key: self.ssh_key.as_deref(),
-                    event_title: "Sent by hand",
-                    event_start: start.to_string(),
-                    event_end: end.to_string(),
-                    resource_id: 1,
-                    resource_name: &self.resource,
-                    resource_type: "Server",
-                    resource_specs: "unknown",
-                    resource_location: "unknown",
-                    site_id: "site-1",
-                })
-            }
+        let timestamp = self.timestamp.unwrap_or(now);
+        let start = self.start.unwrap_or(timestamp);
+        let end = match self.end {
+            Some(end) => end,
+            None => start.checked_add(TWO_HOURS).context("--start")?,
         };
-        json.context("the event can't be written as JSON")
+        let bookings = self.resource.iter().zip(0..).map(|(name, n)| Booking {
+            event_id: nth_id(&self.event_id, n),
+            title: "Sent by hand",
+            description: None,
+            start,
+            end,
+            custom_parameters: self.parameters.as_deref(),
+            resource: Resource {
+                id: self.resource_id.saturating_add(n),
+                name,
+                kind: &self.resource_type,
+                specs: "unknown",
+                location: "unknown",
+            },
+            site_id: "site-1",
+            site_name: None,
+        });
+        self.shape.body(&Told {
+            event_type: &self.event_type,
+            timestamp,
+            webhook_id: self.webhook_id,
+            user: User {
+                user_id: &self.user_id,
+                username: Some(&self.username),
+                email: self.email.as_deref(),
+                ssh_public_key: self.ssh_key.as_deref(),
+            },
+            bookings: bookings.collect(),
+        })
     }
 
     async fn post(&self, body: String, signature: Option<String>) -> anyhow::Result<()> {
@@ -230,10 +222,21 @@ impl SendEvent {
     }
 }
 
+/// The ids of a batch's bookings, each another.
+fn nth_id(first: &str, n: i64) -> String {
+    match first.parse::<i64>() {
+        _ if n == 0 => first.to_owned(),
+        Ok(first) => first.saturating_add(n).to_string(),
+        Err(_) => format!("{first}-{n}"),
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 fn say(text: &str) {
     println!("{text}");
 }
+
+const TWO_HOURS: SignedDuration = SignedDuration::from_hours(2);
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
