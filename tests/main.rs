@@ -32,6 +32,8 @@ mod door;
 mod guards;
 #[path = "main/hooks.rs"]
 mod hooks;
+#[path = "main/hostile.rs"]
+mod hostile;
 #[path = "main/hosts.rs"]
 mod hosts;
 #[path = "main/leaders.rs"]
@@ -74,3 +76,10 @@ mod trust;
 mod unreadable;
 #[path = "main/vectors.rs"]
 mod vectors;
+
+#[path = "../fuzz/src/drive.rs"]
+mod drive;
+#[path = "../crates/kube-webhook/tests/main/mutation.rs"]
+mod mutation;
+#[path = "../fuzz/src/objects.rs"]
+mod objects;

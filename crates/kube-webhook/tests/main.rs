@@ -29,6 +29,8 @@ mod limits;
 mod logs;
 #[path = "main/metrics.rs"]
 mod metrics;
+#[path = "main/mutation.rs"]
+mod mutation;
 #[path = "main/operations.rs"]
 mod operations;
 #[path = "main/registration.rs"]
