@@ -25,6 +25,7 @@ use certificate::Certificates;
 /// | `kube_webhook_review_seconds{webhook,operation}` | from a review's head to its answer |
 /// | `kube_webhook_conversions_total{from,to,outcome}` | conversion reviews; the outcome is `converted`, `failed`, `faulted`, `shed` or `timeout` |
 /// | `kube_webhook_converted_objects_total` | objects in those that were converted |
+/// | `kube_webhook_remainders_total{outcome}` | annotations of what a version can't express that did not come along: `ignored` ones were no such annotation, or somebody's edit of one; for `oversized` ones there was no room, and what they held is lost |
 /// | `kube_webhook_connections` | open connections |
 /// | `kube_webhook_tls_handshakes_total{outcome}` | `completed`, `failed`, `timeout`, or `refused` at the limit of connections |
 /// | `kube_webhook_in_flight` | reviews being answered |
@@ -72,6 +73,11 @@ impl Metrics {
             "kube_webhook_converted_objects",
             "Objects converted",
             families.converted_objects.clone(),
+        );
+        registry.register(
+            "kube_webhook_remainders",
+            "Annotations of what a version can't express that were dropped",
+            families.remainders.clone(),
         );
         registry.register(
             "kube_webhook_connections",
@@ -138,6 +144,16 @@ impl Metrics {
         if outcome == ConversionOutcome::Converted {
             self.families.converted_objects.inc_by(objects as u64);
         }
+    }
+
+    pub(crate) fn remainder_dropped(&self, outcome: RemainderOutcome) {
+        let labels = RemainderLabels {
+            outcome: outcome.as_str(),
+        };
+        let siblings = RemainderOutcome::ALL.map(|outcome| RemainderLabels {
+            outcome: outcome.as_str(),
+        });
+        count(&self.families.remainders, &labels, siblings);
     }
 
     pub(crate) fn handshake(&self, outcome: HandshakeOutcome) {
@@ -238,6 +254,26 @@ impl ConversionOutcome {
     }
 }
 
+/// Why an annotation of what a version can't express didn't come along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RemainderOutcome {
+    /// It can't be read.
+    Ignored,
+    /// The API server would not take it.
+    Oversized,
+}
+
+impl RemainderOutcome {
+    const ALL: [Self; 2] = [Self::Ignored, Self::Oversized];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ignored => "ignored",
+            Self::Oversized => "oversized",
+        }
+    }
+}
+
 /// How a TLS handshake ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HandshakeOutcome {
@@ -283,6 +319,7 @@ struct Families {
     review_seconds: Family<TimeLabels, Histogram, fn() -> Histogram>,
     conversions: Family<ConversionLabels, Counter>,
     converted_objects: Counter,
+    remainders: Family<RemainderLabels, Counter>,
     connections: Gauge,
     handshakes: Family<HandshakeLabels, Counter>,
     in_flight: Gauge,
@@ -296,6 +333,7 @@ impl Default for Families {
             review_seconds: Family::new_with_constructor(histogram),
             conversions: Family::default(),
             converted_objects: Counter::default(),
+            remainders: Family::default(),
             connections: Gauge::default(),
             handshakes: Family::default(),
             in_flight: Gauge::default(),
@@ -341,6 +379,11 @@ struct TimeLabels {
 struct ConversionLabels {
     from: Text,
     to: Text,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RemainderLabels {
     outcome: &'static str,
 }
 

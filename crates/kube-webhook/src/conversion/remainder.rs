@@ -24,10 +24,12 @@ use super::{
     object::{ANNOTATIONS_LIMIT, Content, Object},
     spoke::Spoke,
 };
+use crate::metrics::{Metrics, RemainderOutcome};
 
 pub(super) struct Remainder {
     conversion_data: String,
     spoke_data: String,
+    metrics: Metrics,
 }
 
 impl Remainder {
@@ -35,7 +37,13 @@ impl Remainder {
         Self {
             conversion_data: format!("{prefix}/conversion-data"),
             spoke_data: format!("{prefix}/spoke-data"),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// Counts what is dropped there.
+    pub(super) fn count_into(&mut self, metrics: Metrics) {
+        self.metrics = metrics;
     }
 
     /// The keys of both annotations.
@@ -49,7 +57,7 @@ impl Remainder {
         spoke: &dyn Spoke,
         mut view: Object,
     ) -> Result<Object, ConversionError> {
-        let snapshot: Option<Snapshot> = read(&view, &self.conversion_data);
+        let snapshot: Option<Snapshot> = self.read(&view, &self.conversion_data);
         view.remove_annotation(&self.conversion_data);
         let spokes = self.take_spokes(&mut view);
 
@@ -89,13 +97,13 @@ impl Remainder {
                 hub: stored.content,
                 written,
             };
-            put(&mut view, &self.conversion_data, &snapshot);
+            self.put(&mut view, &self.conversion_data, &snapshot);
         }
         Ok(view)
     }
 
     fn take_spokes(&self, object: &mut Object) -> BTreeMap<String, Written> {
-        let spokes: Option<Spokes> = read(object, &self.spoke_data);
+        let spokes: Option<Spokes> = self.read(object, &self.spoke_data);
         if spokes.is_some() {
             object.remove_annotation(&self.spoke_data);
         }
@@ -114,8 +122,41 @@ impl Remainder {
             None => spokes.remove(&spoke.version().version),
         };
         if !spokes.is_empty() {
-            put(object, &self.spoke_data, &Spokes { spokes });
+            self.put(object, &self.spoke_data, &Spokes { spokes });
         }
+    }
+
+    fn read<T: DeserializeOwned>(&self, object: &Object, key: &str) -> Option<T> {
+        let text = object.annotation(key)?;
+        match serde_json::from_str::<Versioned<T>>(text) {
+            Ok(versioned) if versioned.version == FORMAT => Some(versioned.data),
+            _ => {
+                tracing::debug!(key, "annotation is not of this format: ignored");
+                self.metrics.remainder_dropped(RemainderOutcome::Ignored);
+                None
+            }
+        }
+    }
+
+    /// Adds the annotation, if the API server would still take all of them together.
+    fn put<T: Serialize>(&self, object: &mut Object, key: &str, data: &T) {
+        let versioned = Versioned {
+            version: FORMAT,
+            data,
+        };
+        let Ok(text) = serde_json::to_string(&versioned) else {
+            return;
+        };
+        if object.annotations_size() + key.len() + text.len() > ANNOTATIONS_LIMIT {
+            tracing::warn!(
+                key,
+                bytes = text.len(),
+                "annotations would exceed 256 KiB: what this version can't express is lost"
+            );
+            self.metrics.remainder_dropped(RemainderOutcome::Oversized);
+            return;
+        }
+        object.set_annotation(key, text);
     }
 }
 
@@ -228,37 +269,6 @@ struct Versioned<T> {
     version: u32,
     #[serde(flatten)]
     data: T,
-}
-
-fn read<T: DeserializeOwned>(object: &Object, key: &str) -> Option<T> {
-    let text = object.annotation(key)?;
-    match serde_json::from_str::<Versioned<T>>(text) {
-        Ok(versioned) if versioned.version == FORMAT => Some(versioned.data),
-        _ => {
-            tracing::debug!(key, "annotation is not of this format: ignored");
-            None
-        }
-    }
-}
-
-/// Adds the annotation, if the API server would still take all of them together.
-fn put<T: Serialize>(object: &mut Object, key: &str, data: &T) {
-    let versioned = Versioned {
-        version: FORMAT,
-        data,
-    };
-    let Ok(text) = serde_json::to_string(&versioned) else {
-        return;
-    };
-    if object.annotations_size() + key.len() + text.len() > ANNOTATIONS_LIMIT {
-        tracing::warn!(
-            key,
-            bytes = text.len(),
-            "annotations would exceed 256 KiB: what this version can't express is lost"
-        );
-        return;
-    }
-    object.set_annotation(key, text);
 }
 
 const FORMAT: u32 = 1;

@@ -19,6 +19,7 @@ use super::{
     remainder::Remainder,
     spoke::{Path, Reversed, Spoke, Version},
 };
+use crate::metrics::Metrics;
 
 /// Why converters don't fit together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +104,13 @@ impl Star {
             remainder: prefix.as_deref().map(Remainder::new),
             prefix,
             flaw,
+        }
+    }
+
+    /// Counts there what a version can't express and no annotation carries.
+    pub(crate) fn count_into(&mut self, metrics: Metrics) {
+        if let Some(remainder) = &mut self.remainder {
+            remainder.count_into(metrics);
         }
     }
 

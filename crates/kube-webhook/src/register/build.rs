@@ -1,6 +1,6 @@
 //! The checks of a registration. Called by `Webhooks::build`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Inner, Registered, Webhooks,
@@ -8,7 +8,7 @@ use super::{
     gate::Gate,
     webhook::{AdmissionHook, AnyHook, ConversionHook, Settings, Webhook},
 };
-use crate::{conversion::ConvertersError, names::is_subdomain};
+use crate::{conversion::ConvertersError, metrics::Metrics, names::is_subdomain};
 
 /// Why a registration was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,7 +126,10 @@ pub(super) fn build(webhooks: Webhooks) -> Result<Registered, RegistrationError>
                 let hook = checked(hook, "mutate", domain.as_deref())?;
                 inner.mutations.push(hook);
             }
-            AnyHook::Conversion(hook) => inner.conversions.push(checked_conversion(hook)?),
+            AnyHook::Conversion(hook) => {
+                let hook = checked_conversion(hook, &inner.metrics)?;
+                inner.conversions.push(hook);
+            }
         }
     }
     unique_names(&inner.validations)?;
@@ -181,8 +184,14 @@ fn check_entry(name: &str, entry: &Entry, hook: &AdmissionHook) -> Result<(), Re
     Ok(())
 }
 
-fn checked_conversion(hook: ConversionHook) -> Result<ConversionHook, RegistrationError> {
+fn checked_conversion(
+    mut hook: ConversionHook,
+    metrics: &Metrics,
+) -> Result<ConversionHook, RegistrationError> {
     check_route(&hook.route)?;
+    Arc::get_mut(&mut hook.star)
+        .expect("nobody has the star before its registration is built")
+        .count_into(metrics.clone());
     match hook.star.check() {
         Ok(()) => Ok(hook),
         Err(source) => Err(RegistrationError::Converters {

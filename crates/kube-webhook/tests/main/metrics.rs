@@ -187,6 +187,48 @@ async fn conversions_are_counted_by_known_versions_only() {
 }
 
 #[tokio::test]
+async fn what_an_annotation_could_not_carry_is_counted() {
+    let mut registry = Registry::default();
+    let webhook = Conversion::new(conversion_operator::TestConversionWebhook);
+    let router = Webhooks::new("counted")
+        .metrics(Metrics::register(&mut registry))
+        .add_webhook(webhook.annotation_prefix("example.com"))
+        .build()
+        .unwrap()
+        .router();
+    let convert = |from: &str, desired: &str, annotations: Value| {
+        let object = json!({
+            "apiVersion": format!("conversionwebhook.dev/{from}"),
+            "kind": "TestEntity",
+            "metadata": {"name": "one", "annotations": annotations},
+            "spec": {"firstname": "a", "lastname": "b", "middleName": "m".repeat(2_000)},
+        });
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "ConversionReview",
+            "request": {
+                "uid": "1",
+                "desiredAPIVersion": format!("conversionwebhook.dev/{desired}"),
+                "objects": [object],
+            },
+        })
+        .to_string()
+    };
+    let count = |registry: &Registry, outcome: &str| {
+        let series = format!("kube_webhook_remainders_total{{outcome={outcome:?}}}");
+        value_of(&text(registry), &series)
+    };
+    let edited = json!({"example.com/conversion-data": "somebody's own"});
+    post(&router, "/convert", convert("v2", "v3", edited)).await;
+    assert_eq!(count(&registry, "ignored"), 1.0);
+    assert_eq!(count(&registry, "oversized"), 0.0);
+    let full = json!({"of.somebody/else": "x".repeat(256 * 1024 - 500)});
+    post(&router, "/convert", convert("v3", "v2", full)).await;
+    assert_eq!(count(&registry, "oversized"), 1.0);
+    assert_eq!(count(&registry, "ignored"), 1.0);
+}
+
+#[tokio::test]
 async fn connections_handshakes_and_the_certificate_s_expiry_are_shown() {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
