@@ -74,6 +74,10 @@ impl Metrics {
             "Objects converted",
             families.converted_objects.clone(),
         );
+        // Rare, and so there from the start.
+        for outcome in RemainderOutcome::ALL {
+            drop(families.remainders.get_or_create(&outcome.label()));
+        }
         registry.register(
             "kube_webhook_remainders",
             "Annotations of what a version can't express that were dropped",
@@ -147,13 +151,10 @@ impl Metrics {
     }
 
     pub(crate) fn remainder_dropped(&self, outcome: RemainderOutcome) {
-        let labels = RemainderLabels {
-            outcome: outcome.as_str(),
-        };
-        let siblings = RemainderOutcome::ALL.map(|outcome| RemainderLabels {
-            outcome: outcome.as_str(),
-        });
-        count(&self.families.remainders, &labels, siblings);
+        self.families
+            .remainders
+            .get_or_create(&outcome.label())
+            .inc();
     }
 
     pub(crate) fn handshake(&self, outcome: HandshakeOutcome) {
@@ -266,11 +267,12 @@ pub(crate) enum RemainderOutcome {
 impl RemainderOutcome {
     const ALL: [Self; 2] = [Self::Ignored, Self::Oversized];
 
-    fn as_str(self) -> &'static str {
-        match self {
+    fn label(self) -> RemainderLabels {
+        let outcome = match self {
             Self::Ignored => "ignored",
             Self::Oversized => "oversized",
-        }
+        };
+        RemainderLabels { outcome }
     }
 }
 
