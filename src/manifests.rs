@@ -48,6 +48,8 @@ pub struct Installation {
     pub target: Target,
     /// What the pods run: a name that the nodes can pull.
     pub image: String,
+    /// Names by which the sender may call us, beside the Service's.
+    pub extra_names: Vec<String>,
     /// What it has beside what every installation has.
     pub extras: BTreeSet<Extra>,
 }
@@ -65,6 +67,8 @@ pub enum Extra {
         /// The container's port.
         port: u16,
     },
+    /// A second certificate, for the sender: from a Secret of its own.
+    EventsTls,
     /// The Prometheus operator scrapes, and watches our alerts.
     Monitoring,
     /// The program makes the certificate and writes the CA bundles.

@@ -52,6 +52,8 @@ mod order;
 mod own;
 #[path = "main/rights.rs"]
 mod rights;
+#[path = "main/senders.rs"]
+mod senders;
 #[path = "main/service_mode.rs"]
 mod service_mode;
 #[path = "main/settings.rs"]

@@ -116,6 +116,7 @@ impl Check {
             hosts: self.hosts.resource(),
             target,
             image: IMAGE.to_owned(),
+            extra_names: Vec::new(),
             extras: BTreeSet::new(),
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);

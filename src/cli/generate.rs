@@ -68,6 +68,15 @@ pub(super) struct Generate {
     #[arg(long, value_name = "PORT")]
     events_http_port: Option<u16>,
 
+    /// Present a second certificate to senders who ask for a name of its own: that of the Secret
+    /// harbormaster-events-tls
+    #[arg(long)]
+    events_tls: bool,
+
+    /// More DNS names for our own certificate, separated by commas
+    #[arg(long, env = "TLS_EXTRA_NAMES", value_delimiter = ',')]
+    tls_extra_names: Vec<String>,
+
     /// Have the Prometheus operator scrape the program and watch its alerts
     #[arg(long)]
     monitoring: bool,
@@ -96,6 +105,7 @@ impl Generate {
             hosts: self.hosts.resource(),
             target: self.target()?,
             image: self.image.clone(),
+            extra_names: self.extra_names(),
             extras: self.extras(),
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);
@@ -127,10 +137,17 @@ impl Generate {
             self.cert_manager.then_some(Extra::CertManager),
             self.durable_spool.then_some(Extra::DurableSpool),
             port.map(|port| Extra::EventsHttp { port }),
+            self.events_tls.then_some(Extra::EventsTls),
             self.monitoring.then_some(Extra::Monitoring),
             is_self_managed.then_some(Extra::SelfManaged),
         ];
         asked.into_iter().flatten().collect()
+    }
+
+    fn extra_names(&self) -> Vec<String> {
+        let names = self.tls_extra_names.iter().map(|name| name.trim());
+        let names = names.filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
     }
 
     fn target(&self) -> anyhow::Result<Target> {

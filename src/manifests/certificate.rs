@@ -26,6 +26,8 @@ impl Installation {
             }))
         };
         let service = format!("{NAME}.{}.svc", self.namespace);
+        let mut names = vec![service.clone(), format!("{service}.cluster.local")];
+        names.extend(self.extra_names.iter().cloned());
         let objects = [
             object("Issuer", SELF_SIGNED, json!({"selfSigned": {}})),
             object(
@@ -46,7 +48,7 @@ impl Installation {
                 NAME,
                 json!({
                     "secretName": "harbormaster-tls",
-                    "dnsNames": [service, format!("{service}.cluster.local")],
+                    "dnsNames": names,
                     "duration": "2160h",
                     "issuerRef": {"kind": "Issuer", "name": NAME},
                     "privateKey": {"algorithm": "ECDSA", "rotationPolicy": "Always"},

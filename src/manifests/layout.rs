@@ -8,7 +8,9 @@
 use kube_webhook::Registered;
 use serde_json::{Value, json};
 
-use super::{Extra, Installation, Manifest, ManifestError, component::Component};
+use super::{
+    Extra, Installation, Manifest, ManifestError, component::Component, workload::events_tls,
+};
 
 impl Installation {
     /// The folder's files.
@@ -63,6 +65,7 @@ impl Installation {
             Extra::CertManager => self.certificate(),
             Extra::DurableSpool => Ok(self.durable_spool()),
             Extra::EventsHttp { port } => self.events_http(port),
+            Extra::EventsTls => Ok(events_tls()),
             Extra::Monitoring => self.monitoring(),
             Extra::SelfManaged => self.self_managed(),
         }
@@ -75,6 +78,7 @@ impl Installation {
             Extra::CertManager,
             Extra::DurableSpool,
             Extra::EventsHttp { port: EVENTS_PORT },
+            Extra::EventsTls,
             Extra::Monitoring,
             Extra::SelfManaged,
         ] {
@@ -93,6 +97,7 @@ impl Extra {
             Self::CertManager => "cert-manager",
             Self::DurableSpool => "durable-spool",
             Self::EventsHttp { .. } => "events-http",
+            Self::EventsTls => "events-tls",
             Self::Monitoring => "monitoring",
             Self::SelfManaged => "self-managed",
         }

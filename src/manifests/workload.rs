@@ -155,6 +155,15 @@ impl Installation {
     }
 
     fn container(&self) -> Container {
+        let mut container = self.plain_container();
+        if !self.extra_names.is_empty() {
+            let names = env("TLS_EXTRA_NAMES", &self.extra_names.join(","));
+            container.env.get_or_insert_default().push(names);
+        }
+        container
+    }
+
+    fn plain_container(&self) -> Container {
         Container {
             name: NAME.to_owned(),
             image: Some(self.image.clone()),
@@ -228,6 +237,33 @@ impl Installation {
             ]),
             ..Container::default()
         }
+    }
+}
+
+/// A certificate that the sender trusts already, which it is shown by the name that it asks for.
+/// Its Secret must be there before the pods are: without it, each event would be lost silently.
+pub(super) fn events_tls() -> Component {
+    let pod = json!({
+        "containers": [{
+            "name": NAME,
+            "env": [
+                {"name": "EVENTS_TLS_CERT_FILE", "value": format!("{EVENTS_TLS_FOLDER}/tls.crt")},
+                {"name": "EVENTS_TLS_KEY_FILE", "value": format!("{EVENTS_TLS_FOLDER}/tls.key")},
+            ],
+            "volumeMounts": [
+                {"name": EVENTS_TLS, "mountPath": EVENTS_TLS_FOLDER, "readOnly": true},
+            ],
+        }],
+        "volumes": [{"name": EVENTS_TLS, "secret": {"secretName": "harbormaster-events-tls"}}],
+    });
+    Component {
+        parts: Vec::new(),
+        patches: vec![Patch {
+            file: "certificate.yaml",
+            kinds: KINDS,
+            name: NAME.to_owned(),
+            change: json!({"spec": {"template": {"spec": pod}}}),
+        }],
     }
 }
 
@@ -313,3 +349,7 @@ pub(super) const KINDS: &[&str] = &["Deployment", "StatefulSet"];
 const GRACE_PERIOD: i64 = 60;
 
 const SPOOL: &str = "spool";
+
+const EVENTS_TLS: &str = "events-tls";
+
+const EVENTS_TLS_FOLDER: &str = "/etc/harbormaster/events-tls";

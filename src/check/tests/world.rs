@@ -48,6 +48,7 @@ impl World {
                 ca_bundle: None,
             },
             image: IMAGE.to_owned(),
+            extra_names: Vec::new(),
             extras: std::collections::BTreeSet::new(),
         };
         let own_user = format!("system:serviceaccount:{NAMESPACE}:harbormaster");
