@@ -9,12 +9,14 @@ FROM ${BUILDER} AS build
 RUN if command -v apk; then apk add --no-cache ca-certificates gcc musl-dev; fi
 WORKDIR /src
 COPY . .
+ARG TARGET_DIR=/src/target
 # What was downloaded and compiled is kept between builds. The registry's folder has a name that
 # differs from machine to machine: it must not stand in the program.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     set -eu; \
     export CARGO_HOME="${CARGO_HOME:-/usr/local/cargo}" CARGO_INCREMENTAL=0; \
+    export CARGO_TARGET_DIR="$TARGET_DIR"; \
     target="$(uname -m)-unknown-linux-musl"; \
     cargo fetch --locked --target "$target"; \
     for folder in "$CARGO_HOME"/registry/src/*; do \
@@ -22,7 +24,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     done; \
     export RUSTFLAGS; \
     cargo build --locked --offline --profile image --target "$target" --package harbormaster; \
-    cp "target/$target/image/harbormaster" /harbormaster
+    cp "$TARGET_DIR/$target/image/harbormaster" /harbormaster
 
 FROM ${BASE}
 # Whom a portal's certificate may come from: callbacks go out over TLS.

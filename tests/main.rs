@@ -30,6 +30,8 @@ mod docs;
 mod door;
 #[path = "main/guards.rs"]
 mod guards;
+#[path = "main/handbook.rs"]
+mod handbook;
 #[path = "main/hooks.rs"]
 mod hooks;
 #[path = "main/hostile.rs"]

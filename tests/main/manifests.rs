@@ -233,7 +233,7 @@ async fn established(crds: &Api<CustomResourceDefinition>, name: &str) {
 }
 
 /// A kind of somebody else's that takes anything.
-fn neighbour(group: &str, version: &str, plural: &str, kind: &str) -> Value {
+pub(crate) fn neighbour(group: &str, version: &str, plural: &str, kind: &str) -> Value {
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     json!({
         "metadata": {"name": format!("{plural}.{group}")},
@@ -321,7 +321,7 @@ fn listing(folder: &Path) -> Vec<(PathBuf, String)> {
 }
 
 /// The kinds of others that the components have objects of.
-const NEIGHBOURS: [(&str, &str, &str, &str); 4] = [
+pub(crate) const NEIGHBOURS: [(&str, &str, &str, &str); 4] = [
     ("cert-manager.io", "v1", "certificates", "Certificate"),
     ("cert-manager.io", "v1", "issuers", "Issuer"),
     (

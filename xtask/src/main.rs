@@ -2,6 +2,7 @@
 
 mod ci;
 mod demo;
+mod image;
 mod layers;
 mod licences;
 mod manifests;
@@ -21,6 +22,7 @@ enum Task {
     Ci(ci::Ci),
     /// Show the main job on a real etcd and kube-apiserver
     Demo(demo::Demo),
+    Image(image::Image),
     /// Run property tests by the million
     Soak(soak::Soak),
     #[command(flatten)]
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Ci(ci) => ci.run(),
         Task::Demo(demo) => demo.run(),
+        Task::Image(image) => image.run(),
         Task::Soak(soak) => soak.run(),
         Task::Check(Check::Layers) => layers::check(),
         Task::Check(Check::Licences) => licences::check(),

@@ -390,7 +390,7 @@ pub async fn until(
 
 /// A port that was free a moment ago. The webhooks' URL must be known before the program
 /// runs, so it can't choose one itself.
-fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
