@@ -20,6 +20,7 @@ mod sender;
 mod settings;
 mod trust;
 mod upkeep;
+mod ways;
 
 use std::fmt;
 
@@ -77,6 +78,7 @@ pub fn examine(observed: &Observed, now: Timestamp) -> Vec<Finding> {
     rights::examine(observed, &mut findings);
     others::examine(observed, &mut findings);
     sender::examine(observed, &mut findings);
+    ways::examine(observed, now, &mut findings);
     upkeep::examine(observed, now, &mut findings);
     for unread in &observed.unread {
         findings.note(

@@ -32,7 +32,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::component::Part;
-pub(crate) use self::workload::as_deployment;
 use crate::api::{GROUP, crd, v1::Reservation};
 
 /// Where and how it is installed.

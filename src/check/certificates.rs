@@ -14,6 +14,7 @@ use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) subject: String,
+    pub(super) issuer: String,
     pub(super) names: Vec<String>,
     pub(super) not_before: Timestamp,
     pub(super) not_after: Timestamp,
@@ -29,6 +30,7 @@ impl Facts {
             .flat_map(|extension| &extension.value.general_names);
         Some(Self {
             subject: parsed.subject().to_string(),
+            issuer: parsed.issuer().to_string(),
             names: names.filter_map(shown).collect(),
             not_before: Timestamp::from_second(validity.not_before.timestamp()).ok()?,
             not_after: Timestamp::from_second(validity.not_after.timestamp()).ok()?,

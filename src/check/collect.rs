@@ -26,10 +26,10 @@ use tracing::debug;
 use super::{
     expected::{self, Expected},
     observed::{Configuration, Endpoint, Observed, Reading, Setting, Unread},
-    others, sender, settings,
+    others, settings, ways,
 };
 use crate::{
-    manifests::{NAME, as_deployment},
+    manifests::NAME,
     reservations::{
         election::LEASE,
         host::{ApiError, within_deadline},
@@ -163,7 +163,7 @@ impl Asker {
         if observed.deployment.is_missing() {
             // With durable spools, it is one. What is asked of it is the same.
             let set = self.get::<StatefulSet>(&namespace, NAME).await;
-            observed.deployment = set.map(as_deployment);
+            observed.deployment = set.map(settings::as_deployment);
         }
         observed.lease = self.get::<Lease>(&namespace, LEASE).await;
         let Some(deployment) = observed.deployment.found().cloned() else {
@@ -182,6 +182,10 @@ impl Asker {
         let folder = observed.value("WEBHOOK_SECRETS_DIR");
         observed.secrets_folder =
             folder.and_then(|folder| settings::mounted_secret(pod, container, folder));
+        let certificate = observed.value("EVENTS_TLS_CERT_FILE");
+        observed.events_certificate = certificate
+            .and_then(|file| file.rsplit_once('/'))
+            .and_then(|(folder, _)| settings::mounted_secret(pod, container, folder));
     }
 
     /// What belongs to the sender's side. Secrets are read for whether they are there, empty or
@@ -192,14 +196,16 @@ impl Asker {
             Some(Setting::Secret { name, .. }) => Some(name.clone()),
             _ => None,
         };
-        for name in named.into_iter().chain(observed.secrets_folder.clone()) {
+        let mounted = observed.secrets_folder.iter();
+        let mounted = mounted.chain(&observed.events_certificate).cloned();
+        for name in named.into_iter().chain(mounted.collect::<Vec<_>>()) {
             let secret = self.get::<Secret>(&namespace, &name).await;
             observed.secrets.insert(name, secret);
         }
         if observed.deployment.found().is_none() {
             return;
         }
-        observed.events_service = self.get(&namespace, sender::EVENTS_SERVICE).await;
+        observed.events_service = self.get(&namespace, ways::EVENTS_SERVICE).await;
         let ingresses: Api<Ingress> = Api::namespaced(self.client.clone(), &namespace);
         let (what, all) = (format!("Ingresses in {namespace}"), ListParams::default());
         let ingresses = self.read(&what, ingresses.list(&all)).await;

@@ -46,7 +46,9 @@ pub struct Observed {
     pub settings: BTreeMap<String, Setting>,
     /// The Secret that `WEBHOOK_SECRETS_DIR` is mounted from.
     pub secrets_folder: Option<String>,
-    /// The senders' secrets, by the name of their object.
+    /// The Secret that `EVENTS_TLS_CERT_FILE` is mounted from.
+    pub events_certificate: Option<String>,
+    /// The senders' secrets and their certificate, by the name of their object.
     pub secrets: BTreeMap<String, Reading<Secret>>,
     /// The plain Service for events.
     pub events_service: Reading<Service>,
@@ -83,6 +85,7 @@ impl Observed {
             dials: Vec::new(),
             settings: BTreeMap::new(),
             secrets_folder: None,
+            events_certificate: None,
             secrets: BTreeMap::new(),
             events_service: Reading::Unknown,
             ingresses: Reading::Unknown,

@@ -1,12 +1,9 @@
-//! The event processor's side: whether what it signs with is here, and by which way it reaches
-//! us. It asks once, trusts the authorities of its Java runtime alone, and never complains, so that
-//! a wrong answer to either loses every event without a word.
+//! What the event processor signs with: whether it is here, and is what the portal shows. It never
+//! complains, so that a wrong secret loses every event without a word.
 
 use std::{collections::BTreeMap, str};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use k8s_openapi::api::networking::v1::Ingress;
-use kube::ResourceExt;
 
 use super::{
     Findings,
@@ -19,7 +16,6 @@ pub(super) fn examine(observed: &Observed, findings: &mut Findings) {
         return;
     }
     secrets(observed, findings);
-    ways(observed, findings);
 }
 
 fn secrets(observed: &Observed, findings: &mut Findings) {
@@ -143,110 +139,6 @@ fn is_encoded_twice(text: &str) -> bool {
         .and_then(|text| decoded(&text))
         .is_some_and(|bytes| bytes.len() == PORTAL_SECRET)
 }
-
-fn ways(observed: &Observed, findings: &mut Findings) {
-    let namespace = &observed.expected.namespace;
-    let mut ways = 0;
-    let mut way = |subject: String, problem: String, needs: &str, test: String| {
-        ways += 1;
-        findings.note("sender-way", subject, problem, needs, test);
-    };
-    let try_it = |url: &str| {
-        format!(
-            "harbormaster send-event --type ALL --resource none --url {url} --secret-file secret.txt"
-        )
-    };
-    let plain_port = observed.value("EVENTS_HTTP_PORT");
-    if plain_port.is_some() && observed.events_service.found().is_some() {
-        let url = format!("http://{EVENTS_SERVICE}.{namespace}.svc/webhook");
-        way(
-            format!("Service/{EVENTS_SERVICE}"),
-            format!("events come over plain HTTP, inside the cluster: {url}"),
-            "the sender needs no certificate; what is sent can be read on the cluster's network",
-            try_it(&url),
-        );
-    }
-    for (host, ingress) in observed
-        .ingresses
-        .found()
-        .into_iter()
-        .flatten()
-        .flat_map(hosts)
-    {
-        let url = format!("https://{host}/webhook");
-        way(
-            format!("Ingress/{}", ingress.name_any()),
-            format!("events come through an ingress: {url}"),
-            "the sender must trust the ingress's certificate, not ours",
-            format!("{} --ca-file ca.crt", try_it(&url)),
-        );
-    }
-    if let Some(file) = observed.value("EVENTS_TLS_CERT_FILE") {
-        way(
-            format!("Deployment/{NAME}"),
-            format!("a certificate for the sender is chosen by the name that it asks for: {file}"),
-            "the sender must trust that certificate's issuer, and use a name that it is for",
-            format!("{} --ca-file ca.crt", try_it("https://NAME/webhook")),
-        );
-    }
-    if let Some(names) = observed.value("TLS_EXTRA_NAMES") {
-        let url = format!(
-            "https://{}/webhook",
-            names.split(',').next().unwrap_or_default().trim()
-        );
-        way(
-            format!("Deployment/{NAME}"),
-            format!("our own certificate is also for {names}"),
-            "the sender's Java trust store must hold our CA: keytool -importcert -cacerts \
-             -alias harbormaster -file ca.crt",
-            format!("{} --ca-file ca.crt", try_it(&url)),
-        );
-    }
-    if ways > 0 {
-        return;
-    }
-    if let Some(port) = plain_port
-        && observed.events_service.is_missing()
-    {
-        findings.warning(
-            "events-service-missing",
-            format!("Service/{EVENTS_SERVICE}"),
-            "EVENTS_HTTP_PORT is set, and no Service leads there",
-            "the sender can't reach the plain listener by a name that lasts",
-            observed.expected.apply_file(
-                "components/events-http/events-service.yaml",
-                &format!(" --events-http-port {port}"),
-            ),
-        );
-    } else if observed.ingresses != Reading::Unknown && observed.events_service != Reading::Unknown
-    {
-        findings.warning(
-            "sender-cannot-trust",
-            format!("Deployment/{NAME}"),
-            "events can only come over TLS with a certificate of the cluster's own CA",
-            "the sender's Java trust store doesn't know that CA: it makes one connection, sends \
-             nothing, and marks the event as notified. Choose one of four ways: docs/sender-trust.md",
-            format!("kubectl set env deployment/{NAME} --namespace {namespace} EVENTS_HTTP_PORT=5080    # or another way of docs/sender-trust.md"),
-        );
-    }
-}
-
-/// The hosts under which an ingress leads to us.
-fn hosts(ingress: &Ingress) -> impl Iterator<Item = (&str, &Ingress)> {
-    let rules = ingress
-        .spec
-        .iter()
-        .flat_map(|spec| spec.rules.iter().flatten());
-    let ours = rules.filter(|rule| {
-        let paths = rule.http.iter().flat_map(|http| &http.paths);
-        let mut services = paths.filter_map(|path| path.backend.service.as_ref());
-        services.any(|service| service.name == NAME || service.name == EVENTS_SERVICE)
-    });
-    ours.map(move |rule| (rule.host.as_deref().unwrap_or("HOST"), ingress))
-}
-
-/// The plain Service for events.
-pub(super) const EVENTS_SERVICE: &str = "harbormaster-events";
 
 /// The Secret of the senders' secret.
 const EVENTS_SECRET: &str = "harbormaster-events";

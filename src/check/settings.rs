@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{Deployment, DeploymentSpec, StatefulSet},
     core::v1::{Container, EnvVar, PodSpec},
 };
 
@@ -19,6 +19,21 @@ pub(super) fn container(deployment: &Deployment) -> Option<(&PodSpec, &Container
         .iter()
         .find(|container| container.name == NAME);
     Some((pod, named.or_else(|| pod.containers.first())?))
+}
+
+/// A StatefulSet, as far as it says the same.
+pub(super) fn as_deployment(set: StatefulSet) -> Deployment {
+    let spec = set.spec.map(|spec| DeploymentSpec {
+        replicas: spec.replicas,
+        selector: spec.selector,
+        template: spec.template,
+        ..DeploymentSpec::default()
+    });
+    Deployment {
+        metadata: set.metadata,
+        spec,
+        status: None,
+    }
 }
 
 /// The ConfigMaps that a container's settings stand in.

@@ -63,6 +63,14 @@ fn a_broken_state_is_not_told_as_something_else() {
     let follows: &[(&str, &[&str])] = &[
         ("ca-bundle-expired", &["certificate-expired"]),
         ("certificate-expired", &["certificate-expires-soon"]),
+        (
+            "events-certificate-expired",
+            &["certificate-expired", "certificate-expires-soon"],
+        ),
+        (
+            "events-certificate-expires-soon",
+            &["certificate-expires-soon"],
+        ),
         ("version-not-served", &["schema-outdated"]),
     ];
     for (broken, id, ..) in rows() {
@@ -126,6 +134,10 @@ fn each_way_of_the_sender_is_told() {
     world.observed.settings.remove("EVENTS_HTTP_PORT");
     world.observed.events_service = Reading::Missing;
     world.set("TLS_EXTRA_NAMES", "booking.example.org");
+    world.serve(&[
+        "harbormaster.harbormaster-system.svc",
+        "booking.example.org",
+    ]);
     world.set("EVENTS_TLS_CERT_FILE", "/etc/harbormaster/events/tls.crt");
     let ingress = json!({
         "metadata": {"name": "events"},
@@ -148,6 +160,46 @@ fn each_way_of_the_sender_is_told() {
     ] {
         assert!(text.contains(said), "{said} is not in\n{text}");
     }
+}
+
+#[test]
+fn what_the_sender_would_not_trust_is_found() {
+    let mut world = World::healthy();
+    let bad = |world: &World| {
+        let findings = examine(&world.observed, world.now);
+        let those = findings
+            .iter()
+            .filter(|one| one.subject.starts_with("Secret/"));
+        let those = those.map(|finding| finding.id);
+        (those.collect::<Vec<_>>(), report::text(&findings))
+    };
+    world.second_certificate(&["portal.example.org"]);
+    let (ids, text) = bad(&world);
+    assert_eq!(ids, [""; 0]);
+    for said in ["https://portal.example.org/webhook", "trust CN=test CA"] {
+        assert!(text.contains(said), "{said} is not in\n{text}");
+    }
+    world.now = world::later(world::LEAF_DAYS - 8);
+    assert_eq!(bad(&world).0, ["events-certificate-expires-soon"]);
+    world.now = world::later(world::LEAF_DAYS + 1);
+    assert_eq!(bad(&world).0, ["events-certificate-expired"]);
+    let mut secrets = world.observed.secrets.iter_mut();
+    *secrets.find(|(name, _)| *name == "site").unwrap().1 = Reading::Missing;
+    assert_eq!(bad(&world).0, ["events-certificate-missing"]);
+
+    // In the mode `files`, nobody but the issuer puts a name into the certificate.
+    let mut world = World::healthy();
+    world.set(
+        "TLS_EXTRA_NAMES",
+        "booking.example.org, harbormaster.harbormaster-system.svc",
+    );
+    let findings = examine(&world.observed, world.now);
+    let found = findings.iter().find(|one| one.id == "extra-name-missing");
+    let problem = &found.unwrap().problem;
+    assert!(
+        problem.ends_with("not for booking.example.org"),
+        "{problem}"
+    );
 }
 
 #[test]

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
-        apps::v1::{
-            Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment, StatefulSet,
-        },
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
             Capabilities, ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource,
             EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction, PodSecurityContext, PodSpec,
@@ -264,21 +262,6 @@ pub(super) fn events_tls() -> Component {
             name: NAME.to_owned(),
             change: json!({"spec": {"template": {"spec": pod}}}),
         }],
-    }
-}
-
-/// A StatefulSet, as far as it says the same.
-pub(crate) fn as_deployment(set: StatefulSet) -> Deployment {
-    let spec = set.spec.map(|spec| DeploymentSpec {
-        replicas: spec.replicas,
-        selector: spec.selector,
-        template: spec.template,
-        ..DeploymentSpec::default()
-    });
-    Deployment {
-        metadata: set.metadata,
-        spec,
-        status: None,
     }
 }
 

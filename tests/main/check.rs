@@ -4,7 +4,7 @@
 //! On a control plane of its own, since what is broken belongs to the whole cluster.
 
 #[path = "check/clinic.rs"]
-mod clinic;
+pub(crate) mod clinic;
 
 use std::process::Command;
 

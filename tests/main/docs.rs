@@ -116,6 +116,60 @@ fn every_log_line_and_reason_is_one() {
     }
 }
 
+/// What an operator finds in a log at three in the morning can be looked up.
+#[test]
+fn every_warning_is_explained() {
+    let page = pages()
+        .into_iter()
+        .find(|(page, _)| page == "monitoring.md");
+    let (_, page) = page.unwrap();
+    let sources = sources();
+    let mut seen = 0;
+    for macro_name in ["warn!(", "error!("] {
+        for call in sources.split(macro_name).skip(1) {
+            let Some(line) = logged(call) else { continue };
+            let known = line.split('{').next().unwrap().trim_end();
+            seen += 1;
+            assert!(
+                page.contains(known),
+                "monitoring.md doesn't explain {line:?}"
+            );
+        }
+    }
+    assert!(seen > 25, "only {seen} warnings were found");
+}
+
+/// The text of a call of a logging macro: the last literal among its arguments.
+fn logged(call: &str) -> Option<String> {
+    let mut text = None;
+    let mut depth = 1;
+    let mut rest = call.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            '"' => {
+                let mut literal = String::new();
+                while let Some(inner) = rest.next() {
+                    match inner {
+                        '"' => break,
+                        '\\' => literal.extend(rest.next()),
+                        inner => literal.push(inner),
+                    }
+                }
+                if depth == 1 {
+                    text = Some(literal);
+                }
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            return text;
+        }
+    }
+    None
+}
+
 /// The program's and the framework's own code, without line ends in the midst of a text.
 fn sources() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -206,10 +260,16 @@ const NOT_OURS: &[&str] = &[
     "DISABLE_HEALTHZ_LOGS",
     "INFO",
     "KUBECONFIG",
+    "MAX_RETRIES",
     "NETWORK_CONFIG_ENABLED",
+    "OLD",
     "PORTAL",
+    "REQUEST_TIMEOUT",
+    "RETRY_BACKOFF",
+    "SIGNATURE_HEADER",
     "SSL_CERT_FILE",
     "SWITCH_HOST",
     "SWITCH_PASSWORD",
     "SWITCH_USERNAME",
+    "USER_DATA_SECRET_PREFIX",
 ];

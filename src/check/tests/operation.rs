@@ -244,6 +244,44 @@ pub(super) const ROWS: &[Row] = &[
         "harbormaster generate manifests",
     ),
     (
+        |world| {
+            world.second_certificate(&["portal.example.org"]);
+            let secrets = &mut world.observed.secrets;
+            secrets.insert("site".to_owned(), Reading::Missing);
+        },
+        "events-certificate-missing",
+        Severity::Error,
+        "no certificate tls.crt",
+        "kubectl create secret tls site",
+    ),
+    (
+        |world| {
+            world.second_certificate(&["portal.example.org"]);
+            world.now = later(world::LEAF_DAYS + 1);
+        },
+        "events-certificate-expired",
+        Severity::Error,
+        "expired at 2030-02-10",
+        "kubectl create secret tls site",
+    ),
+    (
+        |world| {
+            world.second_certificate(&["portal.example.org"]);
+            world.now = later(world::LEAF_DAYS - 8);
+        },
+        "events-certificate-expires-soon",
+        Severity::Warning,
+        "expires at 2030-02-10",
+        "kubectl create secret tls site",
+    ),
+    (
+        |world| world.set("TLS_EXTRA_NAMES", "booking.example.org"),
+        "extra-name-missing",
+        Severity::Error,
+        "not for booking.example.org",
+        "--tls-extra-names booking.example.org",
+    ),
+    (
         |world| world.observed.clocks = Some((now(), later(1))),
         "clock-skew",
         Severity::Warning,

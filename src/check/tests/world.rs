@@ -13,10 +13,9 @@ use k8s_openapi::{
 use kube::ResourceExt;
 use kube_webhook::{Metrics, Target};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    PKCS_ECDSA_P256_SHA256, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
-use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use crate::{
@@ -223,7 +222,7 @@ impl World {
     fn serve_leaf(&mut self, names: &[&str], usage: ExtendedKeyUsagePurpose) {
         self.observed.dials = vec![Dial {
             address: ADDRESS.to_owned(),
-            chain: Ok(vec![self.authority.leaf(names, usage)]),
+            chain: Ok(vec![self.authority.leaf(names, usage).der().clone()]),
         }];
     }
 
@@ -236,6 +235,25 @@ impl World {
         self.observed
             .secrets
             .insert("harbormaster-events".to_owned(), secret);
+    }
+
+    /// A certificate of the authority for these names, mounted for the sender.
+    pub(super) fn second_certificate(&mut self, names: &[&str]) {
+        self.set(
+            "EVENTS_TLS_CERT_FILE",
+            "/etc/harbormaster/events-tls/tls.crt",
+        );
+        let leaf = self
+            .authority
+            .leaf(names, ExtendedKeyUsagePurpose::ServerAuth);
+        let pem = ByteString(leaf.pem().into_bytes());
+        let secret = Secret {
+            data: Some(BTreeMap::from([("tls.crt".to_owned(), pem)])),
+            ..Secret::default()
+        };
+        self.observed.events_certificate = Some("site".to_owned());
+        let secrets = &mut self.observed.secrets;
+        secrets.insert("site".to_owned(), Reading::Found(secret));
     }
 
     /// Somebody else's webhook on hosts, closed, with so much behind it.
@@ -281,14 +299,14 @@ impl Authority {
         }
     }
 
-    fn leaf(&self, names: &[&str], usage: ExtendedKeyUsagePurpose) -> CertificateDer<'static> {
+    fn leaf(&self, names: &[&str], usage: ExtendedKeyUsagePurpose) -> Certificate {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![usage];
         params.not_before = date_time_ymd(2029, 12, 31);
         params.not_after = date_time_ymd(2030, 2, 10);
-        params.signed_by(&key, &self.issuer).unwrap().der().clone()
+        params.signed_by(&key, &self.issuer).unwrap()
     }
 }
 

@@ -309,7 +309,7 @@ fn days_from_now(days: i64) -> SystemTime {
 }
 
 /// As the EndpointSlice controller would write it, with an address of a documentation range.
-fn endpoints() -> Value {
+pub(crate) fn endpoints() -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

@@ -24,6 +24,7 @@ use serde_json::json;
 use xtask::stage::USER;
 
 use crate::{
+    check::clinic::endpoints,
     manifests::{NEIGHBOURS, neighbour},
     stage::{install_crypto, program, until},
 };
@@ -167,6 +168,9 @@ impl Site {
             child: serve.spawn().unwrap(),
             log,
         };
+        // Their controller goes by nodes, and there is none.
+        fs::write(self.folder.join("endpoints.json"), endpoints().to_string()).unwrap();
+        self.types("kubectl create -f endpoints.json");
         let sender = format!("http://{address}:5080/webhook");
         fs::write(self.folder.join("url"), sender).unwrap();
         until("the program to listen", async || {
