@@ -64,6 +64,7 @@ fn the_documented_commands_take_away_what_a_program_left_that_is_gone() {
     let _turn = OWN_CONTROL_PLANE.blocking_lock();
     control_plane::in_network_namespace(test, async |network| {
         let site = Site::open(network).await;
+        site.held_host("srv01").await;
         site.types("kubectl create -f neighbours.json");
         site.types("kubectl create namespace ingress-nginx");
         let install = Page::read("install.md");
@@ -90,8 +91,7 @@ fn the_documented_commands_take_away_what_a_program_left_that_is_gone() {
         }
 
         site.types("kubectl wait --for=condition=Established crd --all --timeout=60s");
-        site.host("srv01").await;
-        site.leaves_a_held_host().await;
+        site.leave_reservation("srv01").await;
         site.types(
             "kubectl delete namespace harbormaster-system
              kubectl delete rsv --all --namespace metal3 --wait=false",

@@ -158,6 +158,40 @@ fn the_kubelet_waits_until_the_drain_is_over() {
     assert!(grace.as_f64().unwrap() >= needed, "{grace}");
 }
 
+/// What can be said of the image without building it, which `cargo xtask image` does.
+#[test]
+fn the_image_is_what_the_pods_expect() {
+    let read = |file: &str| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        fs::read_to_string(root.join(file)).unwrap()
+    };
+    let spec = pod_of(&objects(&run(&mut generate(&[])))).spec.unwrap();
+    let context = spec.security_context.unwrap();
+    let (user, group) = (context.run_as_user.unwrap(), context.run_as_group.unwrap());
+    let ports = spec.containers[0].ports.iter().flatten();
+    let ports: Vec<_> = ports.map(|port| port.container_port.to_string()).collect();
+    let recipe = read("Dockerfile");
+    for line in [
+        format!("USER {user}:{group}"),
+        format!("EXPOSE {}", ports.join(" ")),
+        format!("ARG BUILDER=rust:{}-alpine", env!("CARGO_PKG_RUST_VERSION")),
+    ] {
+        assert!(recipe.lines().any(|one| one == line), "no line {line}");
+    }
+    // What cargo reads of the workspace, whatever is built of it.
+    let left_out = read(".dockerignore");
+    for needed in [
+        "Cargo.lock",
+        "benches",
+        "crates",
+        "monitoring",
+        "src",
+        "templates",
+    ] {
+        assert!(!left_out.lines().any(|line| line == needed), "{needed}");
+    }
+}
+
 /// What the controller of the Deployment or StatefulSet would make of it.
 fn pod_of(built: &[Value]) -> Pod {
     let is_workload = |object: &&Value| {

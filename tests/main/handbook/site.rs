@@ -10,7 +10,10 @@ use std::{
 };
 
 use control_plane::{ControlPlane, Network};
-use harbormaster::api::v1::{Phase, Reservation};
+use harbormaster::api::{
+    FINALIZER,
+    v1::{Phase, Reservation},
+};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, EnvVar, Namespace, Pod, Secret, Service},
@@ -20,7 +23,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams, PostParams},
 };
 use metal3::{BareMetalHost, simulator::Simulator};
-use serde_json::json;
+use serde_json::{Value, json};
 use xtask::stage::USER;
 
 use crate::{
@@ -190,49 +193,54 @@ impl Site {
     pub(super) async fn reaches(&self, phase: Phase) {
         let reservations: Api<Reservation> = Api::namespaced(self.client(), HOSTS);
         until("the reservation to go on", async || {
-            let reservation = reservations.get("portal-1").await.unwrap();
+            let reservation = reservations.get_opt("portal-1").await.unwrap()?;
             (reservation.status?.phase? == phase).then_some(())
         })
         .await;
     }
 
     pub(super) async fn host(&self, name: &str) {
+        self.create_host(name, json!(null)).await;
+    }
+
+    /// One that a Reservation has.
+    pub(super) async fn held_host(&self, name: &str) {
+        let claim = json!({
+            "apiVersion": "harbormaster.dev/v1", "kind": "Reservation", "name": "left",
+        });
+        self.create_host(name, claim).await;
+    }
+
+    async fn create_host(&self, name: &str, claim: Value) {
         let host = serde_json::from_value(json!({
             "apiVersion": "metal3.io/v1alpha1", "kind": "BareMetalHost",
             "metadata": {"name": name},
-            "spec": {"online": false, "bootMACAddress": "02:00:00:00:02:01", "bmc":
-                {"address": "redfish://192.0.2.9/redfish/v1/Systems/1", "credentialsName": "bmc"}},
+            "spec": {
+                "online": false, "bootMACAddress": "02:00:00:00:02:01", "consumerRef": claim,
+                "bmc": {"address": "redfish://192.0.2.9/redfish/v1/Systems/1",
+                    "credentialsName": "bmc"},
+            },
         }));
         let hosts = self.hosts();
         let params = PostParams::default();
         hosts.create(&params, &host.unwrap()).await.unwrap();
     }
 
-    /// A host, and a Reservation that has it, whose program is gone.
-    pub(super) async fn leaves_a_held_host(&self) {
+    /// The Reservation that has it, whose program is gone.
+    pub(super) async fn leave_reservation(&self, host: &str) {
         let own = self.control_plane.client_as(USER, &["system:masters"]);
         let reservations: Api<Reservation> = Api::namespaced(own.unwrap(), HOSTS);
         let reservation = serde_json::from_value(json!({
             "apiVersion": "harbormaster.dev/v1", "kind": "Reservation",
-            "metadata": {"name": "left", "finalizers": ["harbormaster.dev/release"]},
+            "metadata": {"name": "left", "finalizers": [FINALIZER]},
             "spec": {
                 "window": {"start": "2026-01-02T10:00:00Z"},
-                "target": {"hostRef": {"name": "srv01"}},
+                "target": {"hostRef": {"name": host}},
             },
         }));
         let params = PostParams::default();
         let created = reservations.create(&params, &reservation.unwrap()).await;
         created.unwrap();
-        let claim = json!({"spec": {"consumerRef": {
-            "apiVersion": "harbormaster.dev/v1", "kind": "Reservation", "name": "left",
-        }}});
-        let own = self.control_plane.client_as(USER, &["system:masters"]);
-        let hosts: Api<BareMetalHost> =
-            Api::namespaced_with(own.unwrap(), HOSTS, &BareMetalHost::resource());
-        let claimed = hosts
-            .patch("srv01", &PatchParams::default(), &Patch::Merge(&claim))
-            .await;
-        claimed.unwrap();
     }
 
     pub(super) async fn get(&self, name: &str) -> BareMetalHost {
