@@ -128,12 +128,13 @@ fn every_warning_is_explained() {
     for macro_name in ["warn!(", "error!("] {
         for call in sources.split(macro_name).skip(1) {
             let Some(line) = logged(call) else { continue };
-            let known = line.split('{').next().unwrap().trim_end();
+            let is_known = inline_code(&page).any(|known| {
+                let mut parts = known.split("...").map(str::trim);
+                let first = parts.next().unwrap_or_default();
+                first.len() > 9 && line.starts_with(first) && parts.all(|part| line.contains(part))
+            });
             seen += 1;
-            assert!(
-                page.contains(known),
-                "monitoring.md doesn't explain {line:?}"
-            );
+            assert!(is_known, "monitoring.md doesn't explain {line:?}");
         }
     }
     assert!(seen > 25, "only {seen} warnings were found");

@@ -26,8 +26,7 @@ fn the_documented_commands_install_upgrade_and_uninstall() {
         site.host("srv01").await;
 
         site.types(install.command("kubectl create namespace"));
-        site.types(install.command("openssl req"));
-        site.types(install.command("--ca-file"));
+        site.types(install.command("generate manifests --k8s-namespace"));
         let mut pod = site.serve().await;
         // A replica must be elected, and endpoints be there, before nothing is to be found.
         let is_well = install.command("rollout status");
@@ -42,10 +41,9 @@ fn the_documented_commands_install_upgrade_and_uninstall() {
         site.types(failures.command("--as=system:serviceaccount"));
         site.types(failures.command("kubectl delete validatingwebhookconfiguration"));
 
-        let own = |text: &str| text.replace("--cert-manager", "--ca-file ca.crt");
-        site.types_until_it_succeeds(&own(upgrade.command("--force-conflicts")))
+        site.types_until_it_succeeds(upgrade.command("--force-conflicts"))
             .await;
-        site.types(&own(upgrade.command("--durable-spool")));
+        site.types(upgrade.command("--durable-spool"));
         site.types("kubectl get pvc --namespace harbormaster-system spool-harbormaster-1");
 
         site.types(upgrade.command("kubectl delete rsv"));
@@ -133,7 +131,7 @@ impl Page {
 #[test]
 fn the_pages_name_the_image_of_this_version() {
     let version = env!("CARGO_PKG_VERSION");
-    for page in ["install.md", "upgrade.md"] {
+    for page in ["install.md", "sender-trust.md", "upgrade.md"] {
         let page = Page::read(page);
         let images = page.blocks.iter().flat_map(|block| {
             let names = block.split("/harbormaster:").skip(1);

@@ -25,11 +25,15 @@ fn the_manifests_are_as_the_program_generates_them() {
     let mut generate = generate(&[]);
     generate.arg("--out").arg(folder.path());
     assert!(generate.status().unwrap().success());
-    assert_eq!(
-        listing(folder.path()),
-        listing(&committed()),
-        "run `cargo xtask manifests`"
-    );
+    let (generated, committed) = (listing(folder.path()), listing(&committed()));
+    let names = |files: &[(PathBuf, String)]| -> Vec<PathBuf> {
+        files.iter().map(|(name, _)| name.clone()).collect()
+    };
+    let mend = "run `cargo xtask manifests`";
+    assert_eq!(names(&generated), names(&committed), "{mend}");
+    for (generated, committed) in generated.iter().zip(&committed) {
+        assert_eq!(generated, committed, "{mend}");
+    }
 }
 
 /// On a control plane of its own: the installation registers webhooks for the whole cluster.

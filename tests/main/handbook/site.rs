@@ -16,7 +16,7 @@ use harbormaster::api::{
 };
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, EnvVar, Namespace, Pod, Secret, Service},
+    core::v1::{ConfigMap, Namespace, Pod, Secret, Service},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -69,7 +69,9 @@ impl Site {
             folder,
         };
         site.types(
-            "kubectl create -f hosts.json
+            "kubectl create clusterrolebinding operator --clusterrole=cluster-admin \
+               --serviceaccount=baremetal-operator-system:baremetal-operator-controller-manager
+             kubectl create -f hosts.json
              kubectl wait --for=condition=Established crd --all --timeout=60s",
         );
         tokio::spawn(Simulator::new(client.clone(), HOSTS).run(std::future::pending()));
@@ -132,21 +134,14 @@ impl Site {
         let map: Api<ConfigMap> = self.own();
         let map = map.get("harbormaster").await.unwrap().data.unwrap();
         let secret: Api<Secret> = self.own();
-        let certificate = secret.get("harbormaster-tls").await.unwrap().data.unwrap();
-        for (name, bytes) in certificate {
-            fs::write(self.folder.join(name), bytes.0).unwrap();
-        }
         let secret = secret.get("harbormaster-events").await.unwrap();
         let secret = secret.data.unwrap().remove("WEBHOOK_SECRET").unwrap();
         let secret = String::from_utf8(secret.0).unwrap();
-        let folder = self.folder.to_str().unwrap();
-        let value = |variable: EnvVar| {
-            let value = variable.value.unwrap_or_else(|| secret.clone());
-            // What the kubelet mounts, and where.
-            value.replace("/etc/harbormaster/tls", folder)
-        };
         let own = container.env.unwrap().into_iter();
-        let own = own.map(|variable| (variable.name.clone(), value(variable)));
+        let own = own.map(|variable| {
+            let value = variable.value.unwrap_or_else(|| secret.clone());
+            (variable.name, value)
+        });
         let variables: BTreeMap<_, _> = map.into_iter().chain(own).collect();
 
         let services: Api<Service> = self.own();
