@@ -131,7 +131,7 @@ fn every_warning_is_explained() {
             let is_known = inline_code(&page).any(|known| {
                 let mut parts = known.split("...").map(str::trim);
                 let first = parts.next().unwrap_or_default();
-                first.len() > 9 && line.starts_with(first) && parts.all(|part| line.contains(part))
+                known.len() > 12 && line.starts_with(first) && parts.all(|part| line.contains(part))
             });
             seen += 1;
             assert!(is_known, "monitoring.md doesn't explain {line:?}");

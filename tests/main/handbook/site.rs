@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::Write as _,
     net::Ipv4Addr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use control_plane::{ControlPlane, Network};
@@ -92,17 +93,15 @@ impl Site {
     }
 
     pub(super) async fn types_until_it_succeeds(&self, text: &str) {
-        until(text, async || {
-            let output = self.typed(text);
-            if output.status.success() {
-                return Some(());
-            }
-            // For whoever asks why the time was over.
-            println!("{}", String::from_utf8_lossy(&output.stdout));
-            println!("{}", String::from_utf8_lossy(&output.stderr));
-            None
-        })
-        .await;
+        let begun = Instant::now();
+        let mut output = self.typed(text);
+        while !output.status.success() && begun.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            output = self.typed(text);
+        }
+        let answer = String::from_utf8_lossy(&output.stdout);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}\n{answer}{complaint}");
     }
 
     fn typed(&self, text: &str) -> Output {
@@ -289,8 +288,9 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let log = fs::read_to_string(Path::new(&self.log)).unwrap_or_default();
-            println!("the program's log:\n{log}");
+            let log = fs::read(&self.log).unwrap_or_default();
+            // Best effort: the test has failed anyway.
+            let _ = std::io::stderr().write_all(&log);
         }
     }
 }
@@ -325,3 +325,5 @@ async fn ready(client: Client) {
 const OWN: &str = "harbormaster-system";
 
 const HOSTS: &str = "metal3";
+
+const PATIENCE: Duration = Duration::from_secs(90);
