@@ -1,6 +1,9 @@
 //! The traits of a mutating hook. Implemented by programs, called by `handler`.
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::{
+    TryFutureExt,
+    future::{BoxFuture, FutureExt},
+};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -199,60 +202,41 @@ macro_rules! mutation_callbacks {
 
 for_each_set!(mutation_callbacks);
 
-async fn create<H, K>(
-    hook: &H,
-    new: Option<K>,
-    _: Objects<'_>,
-    cx: &AdmissionContext<'_>,
-) -> Result<MutationResult<K>, Fault>
-where
-    H: MutateCreate<K>,
-    K: DeserializeOwned + Send + Sync + 'static,
-{
-    hook.create(sent(new)?, cx).await
+/// What each callback is given of a review's objects.
+macro_rules! calls {
+    ($(
+        $call:ident $callback:ident =
+            |$hook:ident, $new:ident, $objects:ident, $cx:ident| $answer:expr;
+    )+) => {$(
+        async fn $call<H, K>(
+            $hook: &H,
+            $new: Option<K>,
+            $objects: Objects<'_>,
+            $cx: &AdmissionContext<'_>,
+        ) -> Result<MutationResult<K>, Fault>
+        where
+            H: $callback<K>,
+            K: DeserializeOwned + Send + Sync + 'static,
+        {
+            $answer.await
+        }
+    )+};
 }
 
-async fn update<H, K>(
-    hook: &H,
-    new: Option<K>,
-    objects: Objects<'_>,
-    cx: &AdmissionContext<'_>,
-) -> Result<MutationResult<K>, Fault>
-where
-    H: MutateUpdate<K>,
-    K: DeserializeOwned + Send + Sync + 'static,
-{
-    hook.update(&objects.old()?, sent(new)?, cx).await
+calls! {
+    create MutateCreate = |hook, new, _objects, cx| hook.create(sent(new)?, cx);
+    update MutateUpdate = |hook, new, objects, cx| hook.update(&objects.old()?, sent(new)?, cx);
+    delete MutateDelete = |hook, _new, objects, cx|
+        hook.delete(&objects.old()?, cx).map_ok(unchanged);
+    connect MutateConnect = |hook, new, _objects, cx| hook.connect(sent(new)?, cx);
 }
 
-async fn delete<H, K>(
-    hook: &H,
-    _: Option<K>,
-    objects: Objects<'_>,
-    cx: &AdmissionContext<'_>,
-) -> Result<MutationResult<K>, Fault>
-where
-    H: MutateDelete<K>,
-    K: DeserializeOwned + Send + Sync + 'static,
-{
-    let result = hook.delete(&objects.old()?, cx).await?;
-    Ok(MutationResult {
+/// A delete leaves nothing to change.
+fn unchanged<K>(result: ValidationResult) -> MutationResult<K> {
+    MutationResult {
         verdict: result.verdict,
         object: None,
-    })
-}
-
-async fn connect<H, K>(
-    hook: &H,
-    new: Option<K>,
-    _: Objects<'_>,
-    cx: &AdmissionContext<'_>,
-) -> Result<MutationResult<K>, Fault>
-where
-    H: MutateConnect<K>,
-    K: DeserializeOwned + Send + Sync + 'static,
-{
-    hook.connect(sent(new)?, cx).await
+    }
 }
 
 /// `handler` decodes it for every operation that has one.

@@ -25,30 +25,6 @@ impl ValidationResult {
             verdict: Verdict::denied(message),
         }
     }
-
-    /// Whether the request passes.
-    #[must_use]
-    pub fn is_allowed(&self) -> bool {
-        self.verdict.denial.is_none()
-    }
-
-    /// The denial's message; `None` if the request passes.
-    #[must_use]
-    pub fn message(&self) -> Option<&str> {
-        self.verdict.message()
-    }
-
-    /// The denial's code; `None` if the request passes.
-    #[must_use]
-    pub fn code(&self) -> Option<u16> {
-        self.verdict.code()
-    }
-
-    /// The warnings so far.
-    #[must_use]
-    pub fn warnings(&self) -> &[String] {
-        &self.verdict.warnings
-    }
 }
 
 /// The verdict of a mutation on create or update.
@@ -87,34 +63,10 @@ impl<K> MutationResult<K> {
         }
     }
 
-    /// Whether the request passes.
-    #[must_use]
-    pub fn is_allowed(&self) -> bool {
-        self.verdict.denial.is_none()
-    }
-
     /// The object that [`modified`](Self::modified) was given.
     #[must_use]
     pub fn object(&self) -> Option<&K> {
         self.object.as_deref()
-    }
-
-    /// The denial's message; `None` if the request passes.
-    #[must_use]
-    pub fn message(&self) -> Option<&str> {
-        self.verdict.message()
-    }
-
-    /// The denial's code; `None` if the request passes.
-    #[must_use]
-    pub fn code(&self) -> Option<u16> {
-        self.verdict.code()
-    }
-
-    /// The warnings so far.
-    #[must_use]
-    pub fn warnings(&self) -> &[String] {
-        &self.verdict.warnings
     }
 }
 
@@ -122,6 +74,30 @@ impl<K> MutationResult<K> {
 macro_rules! decorations {
     ($([$($param:ident)?] $result:ty;)+) => {$(
         impl $(<$param>)? $result {
+            /// Whether the request passes.
+            #[must_use]
+            pub fn is_allowed(&self) -> bool {
+                self.verdict.denial.is_none()
+            }
+
+            /// The denial's message; `None` if the request passes.
+            #[must_use]
+            pub fn message(&self) -> Option<&str> {
+                self.verdict.message()
+            }
+
+            /// The denial's code; `None` if the request passes.
+            #[must_use]
+            pub fn code(&self) -> Option<u16> {
+                self.verdict.code()
+            }
+
+            /// The warnings so far.
+            #[must_use]
+            pub fn warnings(&self) -> &[String] {
+                &self.verdict.warnings
+            }
+
             /// The denial's HTTP status code instead of 400. The API server lifts codes below 400
             /// to 400. No effect on a verdict that allows.
             pub fn with_code(mut self, code: u16) -> Self {

@@ -195,51 +195,27 @@ macro_rules! validation_callbacks {
 
 for_each_set!(validation_callbacks);
 
-async fn create<H, K>(
-    hook: &H,
-    objects: Objects<'_>,
-    cx: &AdmissionContext<'_>,
-) -> Result<ValidationResult, Fault>
-where
-    H: ValidateCreate<K>,
-    K: DeserializeOwned + Send + Sync + 'static,
-{
-    hook.create(&objects.decode_new()?, cx).await
+/// What each callback is given of a review's objects.
+macro_rules! calls {
+    ($($call:ident $callback:ident = |$hook:ident, $objects:ident, $cx:ident| $answer:expr;)+) => {$(
+        async fn $call<H, K>(
+            $hook: &H,
+            $objects: Objects<'_>,
+            $cx: &AdmissionContext<'_>,
+        ) -> Result<ValidationResult, Fault>
+        where
+            H: $callback<K>,
+            K: DeserializeOwned + Send + Sync + 'static,
+        {
+            $answer.await
+        }
+    )+};
 }
 
-async fn update<H, K>(
-    hook: &H,
-    objects: Objects<'_>,
-    cx: &AdmissionContext<'_>,
-) -> Result<ValidationResult, Fault>
-where
-    H: ValidateUpdate<K>,
-    K: DeserializeOwned + Send + Sync + 'static,
-{
-    hook.update(&objects.old()?, &objects.decode_new()?, cx)
-        .await
-}
-
-async fn delete<H, K>(
-    hook: &H,
-    objects: Objects<'_>,
-    cx: &AdmissionContext<'_>,
-) -> Result<ValidationResult, Fault>
-where
-    H: ValidateDelete<K>,
-    K: DeserializeOwned + Send + Sync + 'static,
-{
-    hook.delete(&objects.old()?, cx).await
-}
-
-async fn connect<H, K>(
-    hook: &H,
-    objects: Objects<'_>,
-    cx: &AdmissionContext<'_>,
-) -> Result<ValidationResult, Fault>
-where
-    H: ValidateConnect<K>,
-    K: DeserializeOwned + Send + Sync + 'static,
-{
-    hook.connect(&objects.decode_new()?, cx).await
+calls! {
+    create ValidateCreate = |hook, objects, cx| hook.create(&objects.decode_new()?, cx);
+    update ValidateUpdate = |hook, objects, cx|
+        hook.update(&objects.old()?, &objects.decode_new()?, cx);
+    delete ValidateDelete = |hook, objects, cx| hook.delete(&objects.old()?, cx);
+    connect ValidateConnect = |hook, objects, cx| hook.connect(&objects.decode_new()?, cx);
 }

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use super::{Findings, Severity};
 use crate::names::is_subdomain;
 
-/// Of either API group.
+/// Of either API group, each of which has types of its own for it.
 pub(super) struct Client<'a> {
     url: Option<&'a str>,
     service: Option<Service<'a>>,
@@ -23,35 +23,26 @@ struct Service<'a> {
     port: Option<i32>,
 }
 
-impl<'a> From<&'a admission::WebhookClientConfig> for Client<'a> {
-    fn from(config: &'a admission::WebhookClientConfig) -> Self {
-        Self {
-            url: config.url.as_deref(),
-            service: config.service.as_ref().map(|service| Service {
-                namespace: &service.namespace,
-                name: &service.name,
-                path: service.path.as_deref(),
-                port: service.port,
-            }),
-            ca_bundle: config.ca_bundle.as_ref(),
+macro_rules! clients {
+    ($($group:ident)+) => {$(
+        impl<'a> From<&'a $group::WebhookClientConfig> for Client<'a> {
+            fn from(config: &'a $group::WebhookClientConfig) -> Self {
+                Self {
+                    url: config.url.as_deref(),
+                    service: config.service.as_ref().map(|service| Service {
+                        namespace: &service.namespace,
+                        name: &service.name,
+                        path: service.path.as_deref(),
+                        port: service.port,
+                    }),
+                    ca_bundle: config.ca_bundle.as_ref(),
+                }
+            }
         }
-    }
+    )+};
 }
 
-impl<'a> From<&'a extensions::WebhookClientConfig> for Client<'a> {
-    fn from(config: &'a extensions::WebhookClientConfig) -> Self {
-        Self {
-            url: config.url.as_deref(),
-            service: config.service.as_ref().map(|service| Service {
-                namespace: &service.namespace,
-                name: &service.name,
-                path: service.path.as_deref(),
-                port: service.port,
-            }),
-            ca_bundle: config.ca_bundle.as_ref(),
-        }
-    }
-}
+clients! { admission extensions }
 
 pub(super) fn check(subject: &str, client: &Client<'_>, findings: &mut Findings) {
     match (client.url, &client.service) {

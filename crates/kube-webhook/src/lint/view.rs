@@ -23,39 +23,33 @@ pub(super) struct Hook<'a> {
     pub(super) reinvocation: Option<Option<&'a str>>,
 }
 
+/// The API has two types for it, alike but for one field.
+macro_rules! view {
+    ($webhook:ident, $reinvocation:expr) => {
+        Self {
+            name: &$webhook.name,
+            client: &$webhook.client_config,
+            rules: $webhook.rules.as_deref().unwrap_or_default(),
+            failure_policy: $webhook.failure_policy.as_deref(),
+            match_policy: $webhook.match_policy.as_deref(),
+            namespace_selector: $webhook.namespace_selector.as_ref(),
+            object_selector: $webhook.object_selector.as_ref(),
+            side_effects: &$webhook.side_effects,
+            timeout: $webhook.timeout_seconds,
+            review_versions: &$webhook.admission_review_versions,
+            conditions: $webhook.match_conditions.as_deref().unwrap_or_default(),
+            reinvocation: $reinvocation,
+        }
+    };
+}
+
 impl<'a> Hook<'a> {
     pub(super) fn validating(webhook: &'a ValidatingWebhook) -> Self {
-        Self {
-            name: &webhook.name,
-            client: &webhook.client_config,
-            rules: webhook.rules.as_deref().unwrap_or_default(),
-            failure_policy: webhook.failure_policy.as_deref(),
-            match_policy: webhook.match_policy.as_deref(),
-            namespace_selector: webhook.namespace_selector.as_ref(),
-            object_selector: webhook.object_selector.as_ref(),
-            side_effects: &webhook.side_effects,
-            timeout: webhook.timeout_seconds,
-            review_versions: &webhook.admission_review_versions,
-            conditions: webhook.match_conditions.as_deref().unwrap_or_default(),
-            reinvocation: None,
-        }
+        view!(webhook, None)
     }
 
     pub(super) fn mutating(webhook: &'a MutatingWebhook) -> Self {
-        Self {
-            name: &webhook.name,
-            client: &webhook.client_config,
-            rules: webhook.rules.as_deref().unwrap_or_default(),
-            failure_policy: webhook.failure_policy.as_deref(),
-            match_policy: webhook.match_policy.as_deref(),
-            namespace_selector: webhook.namespace_selector.as_ref(),
-            object_selector: webhook.object_selector.as_ref(),
-            side_effects: &webhook.side_effects,
-            timeout: webhook.timeout_seconds,
-            review_versions: &webhook.admission_review_versions,
-            conditions: webhook.match_conditions.as_deref().unwrap_or_default(),
-            reinvocation: Some(webhook.reinvocation_policy.as_deref()),
-        }
+        view!(webhook, Some(webhook.reinvocation_policy.as_deref()))
     }
 
     pub(super) fn is_mutating(&self) -> bool {

@@ -3,8 +3,8 @@
 
 use k8s_openapi::{
     api::admissionregistration::v1::{
-        MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhook,
-        ValidatingWebhookConfiguration,
+        MatchCondition, MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations,
+        ValidatingWebhook, ValidatingWebhookConfiguration,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::{
         CustomResourceConversion, WebhookConversion,
@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    entry::Entry,
+    entry::{Entry, Reinvocation},
     target::Target,
     webhook::{AdmissionHook, ConversionHook},
 };
@@ -25,19 +25,7 @@ pub(super) fn validating(
     target: &Target,
 ) -> Option<ValidatingWebhookConfiguration> {
     let webhooks: Vec<_> = entries(hooks)
-        .map(|(hook, entry)| ValidatingWebhook {
-            name: entry.name.clone().unwrap_or_default(),
-            client_config: target.admission(&hook.route),
-            rules: Some(vec![rule(hook, entry)]),
-            failure_policy: Some(entry.failure_policy.as_str().to_owned()),
-            match_policy: Some(entry.match_policy.as_str().to_owned()),
-            namespace_selector: entry.namespace_selector.clone(),
-            object_selector: entry.object_selector.clone(),
-            side_effects: entry.side_effects.as_str().to_owned(),
-            timeout_seconds: Some(i32::from(entry.timeout_seconds)),
-            admission_review_versions: review_versions(),
-            match_conditions: match_conditions(entry),
-        })
+        .map(|(hook, entry)| webhook(hook, entry, target))
         .collect();
     (!webhooks.is_empty()).then(|| ValidatingWebhookConfiguration {
         metadata: named(name),
@@ -51,20 +39,7 @@ pub(super) fn mutating(
     target: &Target,
 ) -> Option<MutatingWebhookConfiguration> {
     let webhooks: Vec<_> = entries(hooks)
-        .map(|(hook, entry)| MutatingWebhook {
-            name: entry.name.clone().unwrap_or_default(),
-            client_config: target.admission(&hook.route),
-            rules: Some(vec![rule(hook, entry)]),
-            failure_policy: Some(entry.failure_policy.as_str().to_owned()),
-            match_policy: Some(entry.match_policy.as_str().to_owned()),
-            namespace_selector: entry.namespace_selector.clone(),
-            object_selector: entry.object_selector.clone(),
-            side_effects: entry.side_effects.as_str().to_owned(),
-            timeout_seconds: Some(i32::from(entry.timeout_seconds)),
-            admission_review_versions: review_versions(),
-            match_conditions: match_conditions(entry),
-            reinvocation_policy: Some(hook.reinvocation.as_str().to_owned()),
-        })
+        .map(|(hook, entry)| mutating_webhook(webhook(hook, entry, target), hook.reinvocation))
         .collect();
     (!webhooks.is_empty()).then(|| MutatingWebhookConfiguration {
         metadata: named(name),
@@ -79,6 +54,53 @@ pub(super) fn conversion(hook: &ConversionHook, target: &Target) -> CustomResour
             client_config: Some(target.conversion(&hook.route)),
             conversion_review_versions: review_versions(),
         }),
+    }
+}
+
+fn webhook(hook: &AdmissionHook, entry: &Entry, target: &Target) -> ValidatingWebhook {
+    ValidatingWebhook {
+        name: entry.name.clone().unwrap_or_default(),
+        client_config: target.admission(&hook.route),
+        rules: Some(vec![rule(hook, entry)]),
+        failure_policy: Some(entry.failure_policy.as_str().to_owned()),
+        match_policy: Some(entry.match_policy.as_str().to_owned()),
+        namespace_selector: entry.namespace_selector.clone(),
+        object_selector: entry.object_selector.clone(),
+        side_effects: entry.side_effects.as_str().to_owned(),
+        timeout_seconds: Some(i32::from(entry.timeout_seconds)),
+        admission_review_versions: review_versions(),
+        match_conditions: match_conditions(entry),
+    }
+}
+
+/// The same in the API's other type.
+fn mutating_webhook(webhook: ValidatingWebhook, reinvocation: Reinvocation) -> MutatingWebhook {
+    let ValidatingWebhook {
+        admission_review_versions,
+        client_config,
+        failure_policy,
+        match_conditions,
+        match_policy,
+        name,
+        namespace_selector,
+        object_selector,
+        rules,
+        side_effects,
+        timeout_seconds,
+    } = webhook;
+    MutatingWebhook {
+        admission_review_versions,
+        client_config,
+        failure_policy,
+        match_conditions,
+        match_policy,
+        name,
+        namespace_selector,
+        object_selector,
+        reinvocation_policy: Some(reinvocation.as_str().to_owned()),
+        rules,
+        side_effects,
+        timeout_seconds,
     }
 }
 
@@ -118,9 +140,7 @@ fn rule(hook: &AdmissionHook, entry: &Entry) -> RuleWithOperations {
     }
 }
 
-fn match_conditions(
-    entry: &Entry,
-) -> Option<Vec<k8s_openapi::api::admissionregistration::v1::MatchCondition>> {
+fn match_conditions(entry: &Entry) -> Option<Vec<MatchCondition>> {
     (!entry.match_conditions.is_empty()).then(|| entry.match_conditions.clone())
 }
 

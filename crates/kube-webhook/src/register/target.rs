@@ -28,37 +28,33 @@ pub enum Target {
     },
 }
 
+/// Each API group has types of its own for it.
+macro_rules! client_configs {
+    ($($group:ident $function:ident)+) => {
+        impl Target {$(
+            pub(super) fn $function(&self, route: &str) -> $group::WebhookClientConfig {
+                let service = self.service();
+                $group::WebhookClientConfig {
+                    ca_bundle: self.ca_bundle(),
+                    service: service.map(|(namespace, name, port)| $group::ServiceReference {
+                        namespace,
+                        name,
+                        port: Some(port),
+                        path: Some(route.to_owned()),
+                    }),
+                    url: self.url(route),
+                }
+            }
+        )+}
+    };
+}
+
+client_configs! {
+    admission admission
+    extensions conversion
+}
+
 impl Target {
-    pub(super) fn admission(&self, route: &str) -> admission::WebhookClientConfig {
-        admission::WebhookClientConfig {
-            ca_bundle: self.ca_bundle(),
-            service: self
-                .service()
-                .map(|(namespace, name, port)| admission::ServiceReference {
-                    namespace,
-                    name,
-                    port: Some(port),
-                    path: Some(route.to_owned()),
-                }),
-            url: self.url(route),
-        }
-    }
-
-    pub(super) fn conversion(&self, route: &str) -> extensions::WebhookClientConfig {
-        extensions::WebhookClientConfig {
-            ca_bundle: self.ca_bundle(),
-            service: self
-                .service()
-                .map(|(namespace, name, port)| extensions::ServiceReference {
-                    namespace,
-                    name,
-                    port: Some(port),
-                    path: Some(route.to_owned()),
-                }),
-            url: self.url(route),
-        }
-    }
-
     fn ca_bundle(&self) -> Option<ByteString> {
         let (Self::Service { ca_bundle, .. } | Self::Url { ca_bundle, .. }) = self;
         ca_bundle

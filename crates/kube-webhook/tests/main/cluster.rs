@@ -1,25 +1,21 @@
 //! The examples, called by a real kube-apiserver over TLS.
 
-use std::{future::Future, net::Ipv4Addr, time::Duration};
+use std::net::Ipv4Addr;
 
 use control_plane::ControlPlane;
-use k8s_openapi::{
-    api::admissionregistration::v1::{
-        MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
-    },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use kube::{
-    Api, Client, CustomResourceExt, Error,
+    Api, CustomResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
-    core::Status,
-    runtime::wait::{await_condition, conditions},
 };
 use kube_webhook::{Registered, Server, Target, TlsIdentity};
 use serde_json::json;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
+    conformance::stage::{create_crd, eventually, refusal},
     conversion_operator::{self, V1TestEntity, V2TestEntity, V3TestEntity},
     webhook_operator::{self, V1TestEntity as Entity, V1TestEntitySpec as EntitySpec},
 };
@@ -53,30 +49,6 @@ impl Serving {
     }
 }
 
-async fn create_crd(client: &Client, crd: &CustomResourceDefinition) {
-    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let name = crd.metadata.name.as_deref().unwrap();
-    crds.create(&PostParams::default(), crd).await.unwrap();
-    let established = await_condition(crds, name, conditions::is_crd_established());
-    tokio::time::timeout(PATIENCE, established)
-        .await
-        .unwrap()
-        .unwrap();
-}
-
-/// Asks until `attempt` has an answer: the API server takes up webhooks and kinds in its own time.
-async fn eventually<T, F: Future<Output = Option<T>>>(mut attempt: impl FnMut() -> F) -> T {
-    let asking = async {
-        loop {
-            if let Some(answer) = attempt().await {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap()
-}
-
 fn entity(name: &str, username: &str) -> Entity {
     Entity::new(
         name,
@@ -86,19 +58,12 @@ fn entity(name: &str, username: &str) -> Entity {
     )
 }
 
-fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> Status {
-    match result.unwrap_err() {
-        Error::Api(status) => *status,
-        other => panic!("{other}"),
-    }
-}
-
 #[tokio::test]
 async fn the_webhook_operator_judges_and_changes_what_users_write() {
     let client = ControlPlane::shared().await.client();
     let registered = webhook_operator::webhooks().unwrap();
     let serving = Serving::start(&registered);
-    create_crd(&client, &Entity::crd()).await;
+    create_crd(&client, &json!(Entity::crd())).await;
     let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let configuration = registered
         .validating_configuration(&serving.target)
@@ -174,7 +139,7 @@ async fn the_conversion_operator_serves_every_version_of_what_is_stored() {
     let registered = conversion_operator::webhooks().unwrap();
     let serving = Serving::start(&registered);
     let crd = conversion_operator::crd(&registered, &serving.target).unwrap();
-    create_crd(&client, &crd).await;
+    create_crd(&client, &json!(crd)).await;
 
     let v1: Api<V1TestEntity> = Api::namespaced(client.clone(), "default");
     let v2: Api<V2TestEntity> = Api::namespaced(client.clone(), "default");
@@ -231,5 +196,3 @@ async fn the_conversion_operator_serves_every_version_of_what_is_stored() {
     v2.delete("plato", &DeleteParams::default()).await.unwrap();
     serving.stop().await;
 }
-
-const PATIENCE: Duration = Duration::from_secs(30);
