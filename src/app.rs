@@ -46,6 +46,7 @@ use crate::{
         election::{Election, LEASE},
         host::within_deadline,
         lookup,
+        metrics::ControllerMetrics,
     },
     webhooks::{
         self, OwnUser, authorizer::Authorizer, break_glass::BreakGlass, host_guard::HostGuard,
@@ -113,6 +114,7 @@ impl App {
         let metrics = Metrics::register(&mut registry);
         let (caches, feeds) = Caches::new(client.clone(), &config.namespace, &config.hosts);
         let known = caches.clone();
+        let controller_metrics = ControllerMetrics::register(&mut registry, caches.clone());
         let glass = BreakGlass::new(Authorizer::new(client.clone()));
         let clock = Clock::system();
         let pages = admin::calendar::routes(caches.clone(), clock.clone(), config.show_users);
@@ -200,7 +202,8 @@ impl App {
             config.hosts,
             config.policy,
             clock,
-        );
+        )
+        .counting(controller_metrics);
         Ok(Self {
             tls,
             identity,

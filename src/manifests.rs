@@ -226,6 +226,8 @@ impl Installation {
                 ),
                 // Its own user-data Secrets. It never reads one.
                 rule("", &["secrets"], &["create", "delete", "patch"]),
+                // Patched where the same comes again within minutes.
+                rule("events.k8s.io", &["events"], &["create", "patch"]),
             ]),
         };
         let binding = RoleBinding {

@@ -12,4 +12,6 @@ pub mod deployment;
 pub mod election;
 pub mod host;
 pub mod lookup;
+pub mod metrics;
+pub mod news;
 pub mod user_data;

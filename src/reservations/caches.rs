@@ -126,6 +126,32 @@ impl Caches {
             .collect()
     }
 
+    /// Looks at each Reservation, as it is here.
+    pub fn each_reservation(&self, mut look: impl FnMut(&Reservation)) {
+        for reservation in self.reservations.state() {
+            if let Ok(reservation) = &reservation.0 {
+                look(reservation);
+            }
+        }
+    }
+
+    /// How many objects of each kind can't be decoded.
+    pub fn unreadable(&self) -> [(&'static str, usize); 3] {
+        fn count<K>(store: &Store<DeserializeGuard<K>>) -> usize
+        where
+            K: Resource + Clone + 'static,
+            K::DynamicType: Clone + Eq + Hash,
+        {
+            let all = store.state().into_iter();
+            all.filter(|object| object.0.is_err()).count()
+        }
+        [
+            ("BareMetalHost", count(&self.hosts)),
+            ("HostCalendar", count(&self.calendars)),
+            ("Reservation", count(&self.reservations)),
+        ]
+    }
+
     /// With one more calendar, which stays.
     #[cfg(test)]
     pub(crate) fn with_calendar(self, calendar: HostCalendar) -> Self {

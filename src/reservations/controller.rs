@@ -6,7 +6,7 @@
 
 mod trouble;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use jiff::Timestamp;
@@ -19,6 +19,7 @@ use kube::{
     runtime::{
         Controller,
         controller::{self, Action as Requeue, Config},
+        events::{Recorder, Reporter},
         reflector::{ObjectRef, Store},
         utils::Backoff,
         watcher,
@@ -37,18 +38,20 @@ use super::{
     decide::{Action, Decision, Policy, decide},
     host::{ApiError, FIELD_MANAGER, HostWriter, within_deadline},
     lookup::{Lookup, lookup},
+    metrics::ControllerMetrics,
+    news::{News, PARTING, news},
 };
 use crate::{
     api::{
         self,
         calendar::{HostCalendar, HostCalendarStatus},
-        v1::Reservation,
+        v1::{Phase, Reservation, ReservationStatus},
     },
     clock::Clock,
 };
 
 /// All that the controller needs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Context {
     reservations: Api<Reservation>,
     seen_reservations: Api<Guarded<Reservation>>,
@@ -60,6 +63,9 @@ pub struct Context {
     policy: Policy,
     clock: Clock,
     troubles: Arc<Troubles>,
+    metrics: ControllerMetrics,
+    recorder: Recorder,
+    news: Option<News>,
     decide: Decide,
 }
 
@@ -88,12 +94,25 @@ impl Context {
             reservations: Api::namespaced(client.clone(), namespace),
             seen_reservations: Api::namespaced(client.clone(), namespace),
             writer: HostWriter::new(hosts, secrets),
-            hosts: Api::namespaced_with(client, namespace, &host_resource),
+            hosts: Api::namespaced_with(client.clone(), namespace, &host_resource),
+            recorder: Recorder::new(client, reporter()),
+            news: None,
             host_resource,
             policy,
             clock,
             troubles: Arc::default(),
+            metrics: ControllerMetrics::default(),
             decide,
+        }
+    }
+
+    /// Counts what it does there.
+    #[must_use]
+    pub fn counting(self, metrics: ControllerMetrics) -> Self {
+        Self {
+            writer: self.writer.counting(metrics.clone()),
+            metrics,
+            ..self
         }
     }
 
@@ -104,8 +123,27 @@ impl Context {
     }
 }
 
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Runs until `shutdown`; the pass that is under way is finished.
-pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
+pub async fn run(mut context: Context, shutdown: BoxFuture<'static, ()>) {
+    let (news, publisher) = news(context.recorder.clone());
+    context.news = Some(news);
+    // What isn't published yet must not keep the Lease from the next leader.
+    let controlling = control(context, shutdown).then(|()| tokio::time::sleep(PARTING));
+    tokio::select! {
+        () = publisher.run() => {}
+        () = controlling => {}
+    }
+}
+
+async fn control(context: Context, shutdown: BoxFuture<'static, ()>) {
     let context = Arc::new(context);
     let controller = Controller::new(
         context.seen_reservations.clone(),
@@ -138,9 +176,13 @@ pub async fn run(context: Context, shutdown: BoxFuture<'static, ()>) {
                         "a Reservation can't be read, and is left alone until it is mended: {}",
                         invalid.error
                     );
+                    if let Some(news) = &context.news {
+                        news.unreadable(reservation.object_ref(&()), &invalid.error);
+                    }
                     return Ok(Requeue::await_change());
                 }
-                let again = pass(&reservation.name_any(), &context).await?;
+                let name = reservation.name_any();
+                let again = pass(&name, &context).boxed().await?;
                 Ok::<_, ApiError>(again.map_or_else(Requeue::await_change, Requeue::requeue))
             },
             |reservation, error, context| {
@@ -250,8 +292,8 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
     {
         decision.tell_refusal(&reservation, &text, context.clock.now());
     }
-    let acted = match store_status(reservation, &decision, context).await {
-        Ok(stored) => act(&decision.action, &stored, &host, &calendar, context).await,
+    let acted = match store_status(reservation, &decision.status, context).await {
+        Ok(stored) => act(&decision.action, stored, &host, &calendar, context).await,
         Err(error) => Err(error),
     };
     match acted {
@@ -341,47 +383,54 @@ async fn find_calendar(
 /// Gives back the reservation as it is stored now: what follows must carry its version.
 async fn store_status(
     reservation: Reservation,
-    decision: &Decision,
+    status: &ReservationStatus,
     context: &Context,
 ) -> Result<Reservation, ApiError> {
-    if reservation.status.as_ref() == Some(&decision.status) {
+    if reservation.status.as_ref() == Some(status) {
         return Ok(reservation);
     }
     let name = reservation.name_any();
-    let before = reservation.status.as_ref().and_then(|status| status.phase);
-    if before != decision.status.phase {
-        info!(
-            reservation = name,
-            "phase {} -> {}",
-            before.map_or_else(|| "none".to_owned(), |phase| format!("{phase:?}")),
-            decision
-                .status
-                .phase
-                .map_or_else(String::new, |phase| format!("{phase:?}")),
-        );
+    let before = reservation.status.clone().unwrap_or_default();
+    if before.phase != status.phase {
+        let told = |phase: Option<Phase>| {
+            phase.map_or_else(|| "none".to_owned(), |phase| format!("{phase:?}"))
+        };
+        let (from, to) = (told(before.phase), told(status.phase));
+        info!(reservation = name, "phase {from} -> {to}");
     }
-    let status = json!({
+    let patch = json!({
         "apiVersion": <Reservation as kube::Resource>::api_version(&()),
         "kind": <Reservation as kube::Resource>::kind(&()),
         "metadata": {"resourceVersion": reservation.resource_version()},
-        "status": decision.status,
+        "status": status,
     });
     let apply = PatchParams::apply(FIELD_MANAGER).force();
-    let patch = Patch::Apply(&status);
-    within_deadline(context.reservations.patch_status(&name, &apply, &patch)).await
+    let patch = Patch::Apply(&patch);
+    let stored = within_deadline(context.reservations.patch_status(&name, &apply, &patch)).await?;
+    context.metrics.status_stored(&before, status);
+    if let Some(news) = &context.news {
+        news.tell(&stored, &before);
+    }
+    Ok(stored)
 }
 
 async fn act(
     action: &Action,
-    reservation: &Reservation,
+    reservation: Reservation,
     host: &Lookup,
     calendar: &FoundCalendar,
     context: &Context,
 ) -> Result<(), ApiError> {
     let name = reservation.name_any();
     let writer = &context.writer;
+    if let Action::Finish { status } = action {
+        writer.remove_user_data(&reservation).await?;
+        store_status(reservation, status, context).await?;
+        return Ok(());
+    }
+    let reservation = &reservation;
     match (action, host) {
-        (Action::Wait, _) => Ok(()),
+        (Action::Wait | Action::Finish { .. }, _) => Ok(()),
         (Action::AddFinalizer, _) => {
             let mut finalizers = reservation.finalizers().to_vec();
             finalizers.push(api::FINALIZER.to_owned());
@@ -457,6 +506,14 @@ fn again(decision: &Decision, context: &Context) -> Duration {
     let left = wake.duration_since(context.clock.now());
     let left = Duration::try_from(left).unwrap_or_default();
     left.clamp(SOONEST, latest)
+}
+
+/// Who the Events are from: this replica.
+fn reporter() -> Reporter {
+    Reporter {
+        controller: "harbormaster".to_owned(),
+        instance: std::env::var("HOSTNAME").ok(),
+    }
 }
 
 fn was_overtaken(error: &ApiError) -> bool {

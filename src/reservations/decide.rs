@@ -61,6 +61,12 @@ pub enum Action {
     Clear,
     /// Remove the record, which has been kept long enough.
     Delete,
+    /// Delete the user data, then store this: the record must not be over before the keys are
+    /// gone, since nobody looks at it again.
+    Finish {
+        /// That it is over.
+        status: Box<ReservationStatus>,
+    },
     /// Take our finalizer off the reservation.
     Forget,
     /// Delete the user data, then give the claim back.

@@ -6,7 +6,7 @@
 
 mod secrets;
 
-use std::{future::Future, time::Duration};
+use std::{fmt::Debug, future::Future, time::Duration};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -14,12 +14,14 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use metal3::BareMetalHost;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::warn;
 
 use self::secrets::Secrets;
 use super::{
     deployment::{self, Deployment},
+    metrics::ControllerMetrics,
     user_data,
 };
 use crate::api::v1::Reservation;
@@ -29,6 +31,7 @@ use crate::api::v1::Reservation;
 pub struct HostWriter {
     hosts: Api<BareMetalHost>,
     secrets: Secrets,
+    metrics: ControllerMetrics,
 }
 
 /// Why a write did not happen.
@@ -59,7 +62,14 @@ impl HostWriter {
         Self {
             hosts,
             secrets: Secrets::new(secrets),
+            metrics: ControllerMetrics::default(),
         }
+    }
+
+    /// Counts its writes there.
+    #[must_use]
+    pub fn counting(self, metrics: ControllerMetrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Makes the claim of a host ours, if nobody has touched the host since.
@@ -166,6 +176,11 @@ impl HostWriter {
         }
     }
 
+    /// Deletes the user data of a reservation that has no host to take it off.
+    pub async fn remove_user_data(&self, reservation: &Reservation) -> Result<(), ApiError> {
+        self.secrets.remove(reservation).await
+    }
+
     async fn drop_claim(
         &self,
         host: &BareMetalHost,
@@ -182,10 +197,7 @@ impl HostWriter {
         }
         let patch: json_patch::Patch = serde_json::from_value(Value::Array(operations))
             .expect("these are JSON patch operations (RFC 6902)");
-        let patch = Patch::Json::<()>(patch);
-        let params = PatchParams::default();
-        within_deadline(self.hosts.patch(host.name(), &params, &patch)).await?;
-        Ok(())
+        self.write(host, &Patch::Json::<()>(patch)).await
     }
 
     async fn merge(&self, host: &BareMetalHost, spec: &Value) -> Result<(), ApiError> {
@@ -193,13 +205,17 @@ impl HostWriter {
             "metadata": {"resourceVersion": host.resource_version()},
             "spec": spec,
         });
+        self.write(host, &Patch::Merge(&patch)).await
+    }
+
+    async fn write<P>(&self, host: &BareMetalHost, patch: &Patch<P>) -> Result<(), ApiError>
+    where
+        P: Serialize + Debug,
+    {
         let params = PatchParams::default();
-        within_deadline(
-            self.hosts
-                .patch(host.name(), &params, &Patch::Merge(&patch)),
-        )
-        .await?;
-        Ok(())
+        let written = within_deadline(self.hosts.patch(host.name(), &params, patch)).await;
+        self.metrics.host_written(&written);
+        written.map(drop)
     }
 }
 

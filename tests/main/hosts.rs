@@ -4,10 +4,10 @@ use harbormaster::api::{
     calendar::HostCalendar,
     v1::{DesiredState, Phase, Reservation},
 };
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use metal3::BareMetalHost;
 use serde_json::json;
@@ -328,6 +328,73 @@ async fn a_calendar_tells_who_has_the_host_and_empties_when_they_are_gone() {
     let status = calendars.get("calendar").await.unwrap().status.unwrap();
     assert_eq!(status.bookings, []);
     assert_eq!(status.free_from.as_deref(), Some("now"));
+}
+
+#[tokio::test]
+async fn the_keys_of_a_host_that_is_deleted_while_it_is_held_do_not_outlive_it() {
+    let stage = shared();
+    new_host(stage, "scrapped").await;
+    post_signed(stage, &flat("EVENT_START", "297", "scrapped")).await;
+    reservation_until(stage, "portal-297", "to be active", is(Phase::Active)).await;
+    let secrets: Api<Secret> = namespaced(stage);
+    assert!(secrets.get("portal-297-userdata").await.is_ok());
+    let reason = json!({"metadata": {"annotations": {
+        "harbormaster.dev/break-glass": "the rack is being scrapped today",
+    }}});
+    patch_host(stage, "scrapped", &reason).await;
+    let params = DeleteParams::default();
+    hosts(stage).delete("scrapped", &params).await.unwrap();
+    reservation_until(stage, "portal-297", "to fail", is(Phase::Failed)).await;
+    let left = secrets.get_opt("portal-297-userdata").await.unwrap();
+    assert_eq!(left, None);
+}
+
+#[tokio::test]
+async fn what_happens_to_a_reservation_and_what_it_waits_for_is_told_in_events() {
+    let stage = shared();
+    new_host(stage, "eventful").await;
+    post_signed(stage, &flat("EVENT_START", "296", "eventful")).await;
+    reservation_until(stage, "portal-296", "to be active", is(Phase::Active)).await;
+    post_signed(stage, &flat("EVENT_START", "295", "eventful")).await;
+    post_signed(stage, &flat("EVENT_START", "294", "nowhere-to-be-found")).await;
+    let told = |name: &'static str, reason: &'static str| async move {
+        let events: Api<Event> = namespaced(stage);
+        until(&format!("{name} to be told to be {reason}"), async || {
+            let all = events.list(&ListParams::default()).await.unwrap();
+            let mut all = all.into_iter();
+            all.find(|event| {
+                let regarding = event.regarding.as_ref().unwrap();
+                regarding.name.as_deref() == Some(name) && event.reason.as_deref() == Some(reason)
+            })
+        })
+        .await
+    };
+    let overlap = told("portal-295", "Overlap").await;
+    let note = overlap.note.unwrap();
+    assert!(
+        note.starts_with("overlaps Reservation portal-296"),
+        "{note}"
+    );
+    assert_eq!(overlap.type_.as_deref(), Some("Normal"));
+    let missing = told("portal-294", "HostNotFound").await;
+    assert_eq!(missing.type_.as_deref(), Some("Warning"));
+    post_signed(stage, &flat("EVENT_END", "296", "eventful")).await;
+    for reason in [
+        "Accepted",
+        "Claimed",
+        "Provisioning",
+        "Active",
+        "EndRequested",
+        "Clean",
+    ] {
+        let event = told("portal-296", reason).await;
+        assert_eq!(event.reporting_controller.as_deref(), Some("harbormaster"));
+        let host = event.related.map(|host| host.name.unwrap());
+        assert!(host.is_none_or(|host| host == "eventful"));
+    }
+    for (name, host) in [("295", "eventful"), ("294", "nowhere-to-be-found")] {
+        post_signed(stage, &flat("EVENT_END", name, host)).await;
+    }
 }
 
 async fn patch_host(stage: &xtask::stage::Stage, name: &str, patch: &serde_json::Value) {

@@ -50,7 +50,7 @@ async fn a_whole_life_needs_all_rights_and_no_other() {
 
     let used: BTreeSet<_> = ours.iter().filter_map(|event| right(event)).collect();
     let mut idle = granted();
-    idle.retain(|right| !used.contains(right));
+    idle.retain(|right| !used.contains(right) && right != SOMETIMES);
     let rarely: BTreeSet<_> = RARELY.iter().map(|&(right, _)| right.to_owned()).collect();
     assert_eq!(
         idle, rarely,
@@ -200,3 +200,6 @@ const RARELY: &[(&str, &str)] = &[(
     "update harbormaster.dev/reservations/finalizers",
     "no request: an owner reference that blocks the owner's deletion asks for it",
 )];
+
+/// Used where the same Event comes again within minutes, and not otherwise.
+const SOMETIMES: &str = "patch events.k8s.io/events";

@@ -109,6 +109,34 @@ fn the_same_booking_again_changes_nothing_and_another_window_takes_its_place() {
     assert_eq!(moved.bookings, [booking("a", 150, Some(250))]);
 }
 
+#[test]
+fn two_leaders_whose_clocks_differ_do_not_rewrite_a_summary_in_turns() {
+    let wishes = [
+        booking("a", 1000, Some(2000)),
+        booking("b", 2000, Some(2300)),
+    ];
+    let mut calendar = HostCalendarStatus::default();
+    for wish in &wishes {
+        calendar = booked(&calendar, wish, 0);
+    }
+    // One is five minutes ahead of the other, while the hours go by.
+    let mut writes = 0;
+    for now in (900..2400).step_by(10) {
+        for skew in [300, 0] {
+            for wish in &wishes {
+                if let Verdict::Free(next) = book(&calendar, wish, at(now + skew)) {
+                    calendar = *next;
+                    writes += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(writes, 2, "the first begins, and the last is over");
+    // A clock that was a day ahead has written nonsense, which goes at the first look.
+    let nonsense = refreshed(&calendar, at(-86_400)).unwrap();
+    assert_eq!(nonsense.current, None);
+}
+
 proptest! {
     #[test]
     fn no_two_bookings_of_a_calendar_ever_cross(

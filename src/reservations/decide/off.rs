@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::v1::{Baseline, DesiredState, Phase},
-    reservations::{deployment, lookup::Lookup},
+    reservations::{deployment, lookup::Lookup, user_data},
 };
 
 impl Pass<'_> {
@@ -179,6 +179,7 @@ impl Pass<'_> {
             let message = "its time is over, and it never had its host";
             self.set(PROVISIONED, false, WINDOW_EXPIRED, message);
         }
+        let unfinished = self.status.clone();
         let failed = conditions::failure(&self.status).cloned();
         self.status.phase = Some(if failed.is_some() {
             Phase::Failed
@@ -191,6 +192,12 @@ impl Pass<'_> {
         match failed {
             Some(failed) => self.not_ready(&failed.reason, failed.message),
             None => self.not_ready("Released", message),
+        }
+        // Whose host was deleted, or taken by others, may have left its keys behind.
+        if self.status.applied_image.is_some() && user_data::is_made(self.reservation) {
+            let mut status = Box::new(std::mem::replace(&mut self.status, unfinished));
+            status.next_transition_time = None;
+            return Action::Finish { status };
         }
         Action::Wait
     }

@@ -247,3 +247,31 @@ fn what_others_are_writing_to_a_held_disk_is_waited_for_before_it_is_handed_on()
     world.settle();
     assert_eq!(world.held_by(), None);
 }
+
+#[test]
+fn the_keys_of_a_host_that_is_gone_are_deleted_before_the_record_is_over() {
+    let mut world = World::active();
+    world.host["metadata"]["uid"] = json!("another");
+    let mut last = world.pass();
+    while !matches!(last, Action::Finish { .. }) {
+        assert_eq!(
+            world.reservation.status.as_ref().unwrap().released_time,
+            None
+        );
+        last = world.pass();
+    }
+    let Action::Finish { status } = last else {
+        unreachable!()
+    };
+    assert_eq!(status.phase, Some(Phase::Failed));
+    assert_eq!(world.look().action, Action::Wait);
+    // Another's Secret, and one that was never made, are not ours to delete.
+    let mut world = World::booked();
+    let asked = json!({"userDataSecretRef": {"name": "mine"}});
+    world.reservation.spec.access = Some(serde_json::from_value(asked).unwrap());
+    world.settle();
+    world.host["metadata"]["uid"] = json!("another");
+    while world.phase() != Some(Phase::Failed) {
+        assert!(!matches!(world.pass(), Action::Finish { .. }));
+    }
+}

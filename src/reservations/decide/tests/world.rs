@@ -115,6 +115,7 @@ impl World {
                 }
             }
             Action::WriteCalendar { status, .. } => self.calendar = (**status).clone(),
+            Action::Finish { status } => self.reservation.status = Some((**status).clone()),
             _ => {}
         }
         decision.action
@@ -131,8 +132,8 @@ impl World {
         for _ in 0..20 {
             let before = (self.reservation.status.clone(), self.host.clone());
             let action = self.pass();
-            if matches!(action, Action::WriteCalendar { .. }) {
-                // Told by the calendar itself.
+            if matches!(action, Action::Finish { .. } | Action::WriteCalendar { .. }) {
+                // Told by the record, and by the calendar itself.
                 continue;
             }
             if action != Action::Wait {
