@@ -163,6 +163,7 @@ impl ApiServer {
         }
         self.made += 1;
         let mut object = object.clone();
+        prune_nulls(&mut object);
         let (api_version, kind_name) = kind.names();
         object["apiVersion"] = json!(api_version);
         object["kind"] = json!(kind_name);
@@ -231,6 +232,9 @@ impl ApiServer {
             return Ok((changed, None));
         }
         let is_going = !changed["metadata"]["deletionTimestamp"].is_null();
+        if is_going && finalizers(&changed).any(|it| !finalizers(stored).any(|was| was == it)) {
+            return Err(Refusal::Invalid("what is being deleted can't be held anew"));
+        }
         if is_going && !has_finalizers(&changed) {
             self.objects.remove(&(kind, name.to_owned()));
             self.applied
@@ -361,8 +365,12 @@ fn version_of(object: &Value) -> Option<&str> {
 }
 
 fn has_finalizers(object: &Value) -> bool {
+    finalizers(object).next().is_some()
+}
+
+fn finalizers(object: &Value) -> impl Iterator<Item = &Value> {
     let finalizers = object["metadata"]["finalizers"].as_array();
-    finalizers.is_some_and(|finalizers| !finalizers.is_empty())
+    finalizers.into_iter().flatten()
 }
 
 /// The first object with the status of the second.

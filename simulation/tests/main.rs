@@ -1,5 +1,16 @@
 //! Schedules enough for every day; `cargo xtask soak simulation` runs as many as one likes.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests say what they expect by unwrapping it; clippy spares only the test functions"
+)]
+
+#[path = "main/fidelity.rs"]
+mod fidelity;
+#[path = "main/script.rs"]
+mod script;
+
 use harbormaster::{
     api::{calendar::HostCalendarStatus, v1::Reservation},
     reservations::{

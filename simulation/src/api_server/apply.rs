@@ -18,9 +18,12 @@ impl ApiServer {
         fields(&mut wanted["metadata"]).remove("resourceVersion");
         let key = (request.kind, request.name.clone(), request.status);
         let Some(stored) = self.one(request.kind, &request.name).cloned() else {
-            // With a version it is a change of something, and that is gone.
-            if request.status || version_of(configuration).is_some() {
+            if request.status {
                 return Err(Refusal::NotFound);
+            }
+            // With a version it is a change of something, and that is gone.
+            if version_of(configuration).is_some() {
+                return Err(Refusal::Invalid("resourceVersion must not be set"));
             }
             wanted["metadata"]["name"] = json!(request.name);
             let made = self.create(request.kind, &wanted, now)?;
