@@ -47,6 +47,7 @@ impl Shared {
                 let mut world = self.world();
                 world.due.remove(name);
                 world.dead[leader] = false;
+                world.at_work[leader] = Some(name.to_owned());
                 world.coverage.passes += 1;
                 world.passes_at_once += 1;
             }
@@ -72,7 +73,8 @@ impl Shared {
     async fn meanwhile(self: &Arc<Self>, actor: Actor) {
         let (machine, rival) = {
             let mut world = self.world();
-            if world.depth > 0 || !world.goes_wrong(Fault::WriterBetween, 60) {
+            let often = if world.is_crowded { 400 } else { 60 };
+            if world.depth > 0 || !world.goes_wrong(Fault::WriterBetween, often) {
                 return;
             }
             let hosts = world.host_names();
@@ -147,7 +149,7 @@ fn answer(world: &mut World, actor: Actor, request: &Request) -> Result<Answer, 
             }),
         });
     }
-    let answer = world.request(actor, request);
+    let answer = world.request_of_ours(actor, request);
     if request.verb.is_write() && world.goes_wrong(Fault::AnswerLost, 20) {
         return Err(Lost);
     }

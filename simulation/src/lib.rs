@@ -36,7 +36,7 @@ use kube::Api;
 use metal3::BareMetalHost;
 
 use self::{
-    api_server::NAMESPACE,
+    api_server::{ApiServer, NAMESPACE, Request},
     client::{Shared, client},
     coverage::{Coverage, Fault},
     people::{Deed, FAULTS_END},
@@ -48,6 +48,11 @@ use self::{
 pub struct Options {
     /// What decides: the program's own, or one that must be found out.
     pub decide: Decide,
+    /// What becomes of the controller's requests on their way, if it is to be found out.
+    pub meddle: Option<Meddle>,
+    /// Whether two replicas lead all the time, and get in each other's way at every turn, as
+    /// they do in one world of eight anyhow.
+    pub crowded: bool,
     /// Faults that don't happen this time.
     pub quiet: BTreeSet<Fault>,
     /// Whether everything that happens is written down.
@@ -58,11 +63,17 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             decide,
+            meddle: None,
+            crowded: false,
             quiet: BTreeSet::new(),
             trace: false,
         }
     }
 }
+
+/// Makes of a request what a faulty controller would have asked; it is not sent at all, but
+/// answered as if it had been, where this says false.
+pub type Meddle = fn(&mut Request, &ApiServer) -> bool;
 
 /// How a schedule went.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harbormaster::{
     api::{
-        calendar::HostCalendar,
+        calendar::{Booking, HostCalendar},
         v1::{DesiredState, Phase, Reservation},
     },
     reservations::user_data,
@@ -42,6 +42,8 @@ struct Record {
     name: String,
     person: Option<String>,
     is_over: bool,
+    /// Its status says that nothing more comes.
+    is_finished: bool,
     ends: BTreeSet<Timestamp>,
     begun: Option<Timestamp>,
     /// It was taken back because imaging took too long, and rightly so.
@@ -64,20 +66,30 @@ pub(crate) struct Times {
     pub(crate) writers: Timestamp,
 }
 
+/// Who writes, and for the sake of which Reservation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writer<'a> {
+    pub(crate) actor: Actor,
+    pub(crate) concerns: Option<&'a str>,
+}
+
 impl Oracle {
     /// Looks at one write. An error is a broken promise.
     pub(crate) fn judge(
         &mut self,
-        actor: Actor,
+        writer: Writer<'_>,
         change: &Change,
         server: &ApiServer,
         times: Times,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
         match change.kind {
-            Kind::Host => self.host(actor, change, server, times),
+            Kind::Host => self.host(writer.actor, change, server, times),
             Kind::Reservation => self.reservation(change, times, coverage),
-            Kind::Calendar => calendar(change, times),
+            Kind::Calendar => {
+                self.loses_no_booking(writer, change, times)?;
+                calendar(change, times)
+            }
             Kind::Secret => Ok(()),
         }
     }
@@ -276,6 +288,7 @@ impl Oracle {
         record
             .ends
             .extend(after.spec.window.end.as_ref().map(|end| end.0));
+        record.is_finished |= after.is_finished();
         let status = after.status.unwrap_or_default();
         let begun = status.begin_time.as_ref().map(|time| time.0);
         record.begun = record.begun.or(begun);
@@ -310,6 +323,36 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+
+    /// What was accepted stays so until it is over, or lets go itself.
+    fn loses_no_booking(
+        &self,
+        writer: Writer<'_>,
+        change: &Change,
+        times: Times,
+    ) -> Result<(), String> {
+        let (Some(before), Some(after)) = (&change.before, &change.after) else {
+            return Ok(());
+        };
+        let (before, after) = (bookings(before), bookings(after));
+        let lost = before.iter().find(|booking| {
+            let record = self.records.get(&booking.uid);
+            let is_over = record.is_none_or(|it| it.is_over || it.is_finished)
+                || booking
+                    .end
+                    .as_ref()
+                    .is_some_and(|end| end.0 <= times.latest);
+            let is_kept = after.iter().any(|other| other.uid == booking.uid);
+            !is_kept && !is_over && writer.concerns != Some(&*booking.name)
+        });
+        match lost {
+            Some(lost) => Err(format!(
+                "host {}: the booking of {} was lost by a write for {:?}",
+                change.name, lost.name, writer.concerns
+            )),
+            None => Ok(()),
+        }
     }
 
     /// What must hold once everything has come to rest.
@@ -367,10 +410,7 @@ fn calendar(change: &Change, times: Times) -> Result<(), String> {
     let Some(after) = &change.after else {
         return Ok(());
     };
-    let calendar: HostCalendar = serde_json::from_value(after.clone()).unwrap_or_default();
-    let status = calendar.status.unwrap_or_default();
-    let mut running: Vec<_> = status
-        .bookings
+    let mut running: Vec<_> = bookings(after)
         .iter()
         .filter_map(|booking| {
             let end = booking.end.as_ref()?.0;
@@ -388,6 +428,11 @@ fn calendar(change: &Change, times: Times) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn bookings(calendar: &Value) -> Vec<Booking> {
+    let calendar: HostCalendar = serde_json::from_value(calendar.clone()).unwrap_or_default();
+    calendar.status.unwrap_or_default().bookings
 }
 
 fn keys(secret: &Value) -> Vec<String> {

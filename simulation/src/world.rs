@@ -12,10 +12,10 @@ use metal3::simulator::{Situation, Timings};
 use serde_json::{Value, json};
 
 use crate::{
-    Options,
+    Meddle, Options,
     api_server::{Answer, ApiServer, Kind, Request, Verb},
     coverage::{Coverage, Fault},
-    oracle::{Oracle, Times, host},
+    oracle::{Oracle, Times, Writer, host},
     people::{Deed, deeds},
 };
 
@@ -48,6 +48,10 @@ pub(crate) struct World {
     /// Nothing goes wrong any more.
     pub(crate) is_calm: bool,
     pub(crate) are_two_leading: bool,
+    /// Two replicas lead, and meet at every turn.
+    pub(crate) is_crowded: bool,
+    /// Which Reservation each replica looks at.
+    pub(crate) at_work: [Option<String>; 2],
     /// Which replicas have died in the midst of a pass.
     pub(crate) dead: [bool; 2],
     /// How deep in each other passes are.
@@ -68,6 +72,7 @@ pub(crate) struct World {
     skews: [SignedDuration; 2],
     latest: Timestamp,
     quiet: BTreeSet<Fault>,
+    meddle: Option<Meddle>,
     numbered: u64,
 }
 
@@ -92,6 +97,8 @@ impl World {
             coverage: Coverage::default(),
             is_calm: false,
             are_two_leading: false,
+            is_crowded: false,
+            at_work: [None, None],
             dead: [false; 2],
             depth: 0,
             passes_at_once: 0,
@@ -107,8 +114,11 @@ impl World {
             skews: [SignedDuration::ZERO; 2],
             latest: Timestamp::MIN,
             quiet: options.quiet.clone(),
+            meddle: options.meddle,
             numbered: 0,
         };
+        world.is_crowded = world.rng.u8(0..8) == 0 || options.crowded;
+        world.are_two_leading = world.is_crowded && world.goes_wrong(Fault::TwoLeaders, 1000);
         deeds(&mut world);
         world
     }
@@ -149,6 +159,21 @@ impl World {
         // A clock that is turned wakes nobody, but what was asked for by its time is overdue.
     }
 
+    /// Does one request of a replica's, or what a faulty replica would have made of it.
+    pub(crate) fn request_of_ours(&mut self, actor: Actor, request: &Request) -> Answer {
+        let (Actor::Leader(_), Some(meddle)) = (actor, self.meddle) else {
+            return self.request(actor, request);
+        };
+        let mut meddled = request.clone();
+        if meddle(&mut meddled, &self.server) {
+            return self.request(actor, &meddled);
+        }
+        self.note(|| format!("SWALLOWED {request:?}"));
+        let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
+            "status": "Success"});
+        Answer { code: 200, body }
+    }
+
     /// Does one request, and looks at what it did.
     pub(crate) fn request(&mut self, actor: Actor, request: &Request) -> Answer {
         let now = self.now;
@@ -170,9 +195,14 @@ impl World {
             latest: self.latest.max(self.now),
             writers,
         };
+        let concerns = match actor {
+            Actor::Leader(leader) => self.at_work[leader].as_deref(),
+            _ => None,
+        };
+        let writer = Writer { actor, concerns };
         let judged = self
             .oracle
-            .judge(actor, &change, &self.server, times, &mut self.coverage);
+            .judge(writer, &change, &self.server, times, &mut self.coverage);
         if let (Err(broken), None) = (judged, &self.broken) {
             self.note(|| format!("BROKEN {broken}"));
             self.broken = Some(broken);

@@ -135,7 +135,7 @@ impl Player {
         {
             self.known
                 .entry(format!("{key} first"))
-                .or_insert(json!(version));
+                .or_insert_with(|| json!(version));
             self.known.insert(format!("{key} latest"), json!(version));
             let uid = answer["metadata"]["uid"].clone();
             self.known.insert(format!("{key} uid"), uid);
