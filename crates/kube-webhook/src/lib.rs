@@ -18,6 +18,8 @@ mod register;
 
 mod server;
 
+// A page, and nothing that a program could name.
+#[cfg(any(doc, doctest))]
 #[doc = include_str!("docs/migration.md")]
 pub mod migration {}
 

@@ -115,6 +115,7 @@ impl Rule {
 
 /// Something that is wrong or unwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// By which rule.
     pub rule: Rule,

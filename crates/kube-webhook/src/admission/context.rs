@@ -84,8 +84,8 @@ impl<'a> AdmissionContext<'a> {
 
     /// The same, on a subresource such as `status`.
     #[must_use]
-    pub fn with_sub_resource(mut self, sub_resource: &'a str) -> Self {
-        self.request.sub_resource = sub_resource.into();
+    pub fn with_subresource(mut self, subresource: &'a str) -> Self {
+        self.request.sub_resource = subresource.into();
         self
     }
 
@@ -143,7 +143,7 @@ impl<'a> AdmissionContext<'a> {
 
     /// The subresource, such as `status` or `scale`.
     #[must_use]
-    pub fn sub_resource(&self) -> Option<&str> {
+    pub fn subresource(&self) -> Option<&str> {
         non_empty(&self.request.sub_resource)
     }
 
@@ -161,7 +161,7 @@ impl<'a> AdmissionContext<'a> {
 
     /// The subresource that the user asked for.
     #[must_use]
-    pub fn request_sub_resource(&self) -> Option<&str> {
+    pub fn request_subresource(&self) -> Option<&str> {
         non_empty(&self.request.request_sub_resource)
     }
 

@@ -44,6 +44,7 @@ impl RbacOptions {
 
 /// A role and its binding, both named as the configurations are.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Rbac {
     /// What may be done.
     pub role: ClusterRole,

@@ -81,6 +81,7 @@ impl Verdict {
 
 /// The `metav1.Status` that the user of a denied request gets.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Refusal {
     /// The HTTP status code.
     pub code: u16,

@@ -75,7 +75,7 @@ impl Review {
 
     /// A connection to the subresource of the `K` called `name`: `options` is its whole object, such
     /// as one of `apiVersion: v1`, `kind: PodExecOptions`.
-    pub fn connect<K>(name: &str, sub_resource: &str, options: &Value) -> Self
+    pub fn connect<K>(name: &str, subresource: &str, options: &Value) -> Self
     where
         K: Resource,
         K::DynamicType: Default,
@@ -88,7 +88,7 @@ impl Review {
             &Value::Null,
         );
         review.set("options", Value::Null);
-        review.name(name).sub_resource(sub_resource)
+        review.name(name).subresource(subresource)
     }
 
     /// For a kind known at run time only.
@@ -188,7 +188,7 @@ impl Review {
     }
 
     /// On a subresource such as `status`.
-    pub fn sub_resource(mut self, name: impl Into<String>) -> Self {
+    pub fn subresource(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         self.set_text("subResource", name.clone());
         self.set_text("requestSubResource", name);

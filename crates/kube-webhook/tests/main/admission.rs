@@ -262,7 +262,7 @@ impl ValidateCreate<ConfigMap> for Moody {
                 assert!(!cx.dry_run());
                 assert_eq!(cx.kind().unwrap().kind(), "ConfigMap");
                 assert_eq!(cx.resource().unwrap().resource(), "configmaps");
-                assert_eq!(cx.sub_resource(), None);
+                assert_eq!(cx.subresource(), None);
                 assert!(cx.options().unwrap().get().contains("CreateOptions"));
                 Ok(ValidationResult::success().with_warning("look twice"))
             }

@@ -36,7 +36,7 @@ impl ValidateConnect<Attach> for NoStdin {
         cx: &AdmissionContext<'_>,
     ) -> Result<ValidationResult, Fault> {
         assert_eq!(cx.operation(), Operation::Connect);
-        assert_eq!(cx.sub_resource(), Some("attach"));
+        assert_eq!(cx.subresource(), Some("attach"));
         assert_eq!(cx.name(), Some("one"));
         Ok(if options.stdin {
             ValidationResult::fail("attach without stdin")
