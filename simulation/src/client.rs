@@ -43,17 +43,21 @@ impl Shared {
             let Some(leaders) = self.leaders.get() else {
                 return;
             };
-            {
+            let (requests, writes) = {
                 let mut world = self.world();
                 world.due.remove(name);
                 world.dead[leader] = false;
                 world.at_work[leader] = Some(name.to_owned());
                 world.coverage.passes += 1;
                 world.passes_at_once += 1;
-            }
-            let again = controller::pass(name, &leaders[leader]).await;
+                (world.coverage.requests, world.coverage.writes)
+            };
+            let again = Box::pin(controller::pass(name, &leaders[leader])).await;
             let mut world = self.world();
             let world = &mut *world;
+            if world.coverage.writes > writes {
+                world.coverage.busy += world.coverage.requests - requests;
+            }
             let wait = match again {
                 Ok(Some(wait)) => wait,
                 Ok(None) => return,
@@ -130,6 +134,7 @@ pub(crate) fn client(shared: &Arc<Shared>, actor: Actor) -> kube::Client {
 
 fn answer(world: &mut World, actor: Actor, request: &Request) -> Result<Answer, Lost> {
     world.coverage.requests += 1;
+    world.coverage.writes += u64::from(request.verb.is_write());
     if let Actor::Leader(leader) = actor {
         // The dead ask nothing: whatever the rest of the pass tries comes to nothing.
         if world.dead[leader] {

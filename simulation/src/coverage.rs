@@ -72,6 +72,10 @@ pub struct Coverage {
     pub passes: u64,
     /// Requests to the API server.
     pub requests: u64,
+    /// Those of them that were to change something.
+    pub writes: u64,
+    /// The requests of those passes that changed something.
+    pub busy: u64,
 }
 
 impl Coverage {
@@ -93,6 +97,8 @@ impl Coverage {
         }
         self.passes += other.passes;
         self.requests += other.requests;
+        self.writes += other.writes;
+        self.busy += other.busy;
     }
 }
 

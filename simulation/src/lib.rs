@@ -12,6 +12,7 @@
 pub mod api_server;
 mod client;
 pub mod coverage;
+pub mod load;
 mod operator;
 mod oracle;
 mod people;
@@ -122,6 +123,11 @@ pub fn needed_faults(seed: u64, options: &Options) -> Options {
 fn set(seed: u64, options: &Options) -> Arc<Shared> {
     let mut world = World::new(seed, options);
     let free_image = world.rng.u8(0..5) == 0;
+    equip(world, options, free_image)
+}
+
+/// Puts the replicas into a world.
+fn equip(world: World, options: &Options, free_image: bool) -> Arc<Shared> {
     let policy = Policy {
         image: Image {
             url: "http://images.example.com/noble.qcow2".to_owned(),

@@ -14,7 +14,7 @@ use std::{
 };
 
 use clap::Parser;
-use simulation::{Options, coverage::Coverage, needed_faults, run};
+use simulation::{Options, coverage::Coverage, load::load, needed_faults, run};
 
 /// Run seeded schedules against the program's own code, until one breaks a promise
 #[derive(Parser)]
@@ -31,6 +31,10 @@ struct Soak {
     #[arg(long, requires = "seed")]
     trace: bool,
 
+    /// Instead, serve so many bookings on so many hosts, and tell what that took
+    #[arg(long, value_names = ["BOOKINGS", "HOSTS"], num_args = 2, exclusive = true)]
+    load: Option<Vec<usize>>,
+
     /// Go on after a failure, and count them
     #[arg(long)]
     keep_going: bool,
@@ -38,6 +42,9 @@ struct Soak {
 
 fn main() -> ExitCode {
     let soak = Soak::parse();
+    if let Some([bookings, hosts]) = soak.load.as_deref() {
+        return measure(*hosts, *bookings);
+    }
     match (soak.seed, soak.trace) {
         (Some(seed), true) => replay(seed),
         _ => soak.run(),
@@ -96,6 +103,30 @@ impl Soak {
             Some(seed) => replay(*seed),
         }
     }
+}
+
+fn measure(hosts: usize, bookings: usize) -> ExitCode {
+    if hosts == 0 {
+        println!("there must be a host");
+        return ExitCode::FAILURE;
+    }
+    let load = load(hosts, bookings);
+    println!(
+        "{} of {bookings} bookings served on {hosts} hosts in {:.1} s, {:.2} ms a pass: {} phases, \
+         {} passes, {} requests, of which {} by passes that changed something: {:.1} a booking, \
+         {:.1} a phase; at rest, {:.0} requests a minute",
+        load.served,
+        load.took.as_secs_f64(),
+        load.took.as_secs_f64() * 1000.0 / load.passes as f64,
+        load.transitions,
+        load.passes,
+        load.requests,
+        load.busy,
+        load.busy as f64 / bookings as f64,
+        load.busy as f64 / load.transitions as f64,
+        load.at_rest as f64 / 60.0,
+    );
+    ExitCode::SUCCESS
 }
 
 fn replay(seed: u64) -> ExitCode {

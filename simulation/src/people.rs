@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     api_server::{Kind, Request, Verb},
     coverage::Fault,
-    world::{Actor, World},
+    world::{Actor, START, World},
 };
 
 /// Something that happens at its time.
@@ -190,6 +190,11 @@ fn send(world: &mut World, at: Timestamp, event: Event) {
         }
         if world.goes_wrong(Fault::EventEarly, 80) {
             at -= minutes(world, 20);
+        }
+        // After the last END, a START without an id would begin what nobody ever ends.
+        let is_open_ended = matches!(&*event, Event::Start(booking) if booking.event_id.is_none());
+        if is_open_ended {
+            at = at.min(begun() + FAULTS_END);
         }
         world.later(at, Deed::Event(event.clone()));
     }
@@ -369,6 +374,10 @@ fn minutes(world: &mut World, most: i64) -> SignedDuration {
     } else {
         SignedDuration::from_secs(world.rng.i64(0..most * 60))
     }
+}
+
+fn begun() -> Timestamp {
+    Timestamp::from_second(START).expect("a time of this century")
 }
 
 fn time(instant: Timestamp) -> Option<EventTime> {

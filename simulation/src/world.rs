@@ -78,6 +78,21 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, options: &Options) -> Self {
+        let mut world = Self::empty(seed, options);
+        world.is_crowded = world.rng.u8(0..8) == 0 || options.crowded;
+        world.are_two_leading = world.is_crowded && world.goes_wrong(Fault::TwoLeaders, 1000);
+        deeds(&mut world);
+        world
+    }
+
+    /// One in which nothing happens by itself, and nothing goes wrong.
+    pub(crate) fn quiet(options: &Options) -> Self {
+        let mut world = Self::empty(0, options);
+        world.is_calm = true;
+        world
+    }
+
+    fn empty(seed: u64, options: &Options) -> Self {
         let mut rng = Rng::with_seed(seed);
         let minutes = |rng: &mut Rng, most: u64| Duration::from_secs(rng.u64(5..most * 60));
         let timings = Timings {
@@ -90,7 +105,7 @@ impl World {
             deleting: minutes(&mut rng, 1),
             retry: minutes(&mut rng, 2),
         };
-        let mut world = Self {
+        Self {
             server: ApiServer::default(),
             now: Timestamp::from_second(START).expect("a time of this century"),
             rng,
@@ -116,11 +131,7 @@ impl World {
             quiet: options.quiet.clone(),
             meddle: options.meddle,
             numbered: 0,
-        };
-        world.is_crowded = world.rng.u8(0..8) == 0 || options.crowded;
-        world.are_two_leading = world.is_crowded && world.goes_wrong(Fault::TwoLeaders, 1000);
-        deeds(&mut world);
-        world
+        }
     }
 
     /// Whether this goes wrong now, once in so many thousand times.
@@ -218,6 +229,8 @@ impl World {
             }
             Kind::Calendar if is_seen => self.wake(&change.name),
             Kind::Reservation if is_seen => drop(self.due.insert(change.name, now)),
+            // A watch that failed begins with a list, and what was missed is seen then.
+            Kind::Reservation => drop(self.due.entry(change.name).or_insert(now + LISTED_AGAIN)),
             _ => {}
         }
         answer
@@ -349,6 +362,9 @@ fn told(actor: Actor, request: &Request, answer: &Answer) -> String {
         answer.code
     )
 }
+
+/// How long a lost watch may go unnoticed.
+const LISTED_AGAIN: Duration = Duration::from_secs(300);
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: i64 = 1_767_225_600;

@@ -16,6 +16,7 @@ mod script;
 use simulation::{
     Options,
     coverage::{Coverage, Fault},
+    load::load,
     run,
 };
 
@@ -53,6 +54,15 @@ fn one_seed_is_one_schedule() {
     let first = run(7, &traced);
     assert!(!first.trace.is_empty());
     assert_eq!(first, run(7, &traced));
+}
+
+#[test]
+fn many_are_served_by_few_requests_and_who_waits_costs_little() {
+    let load = load(2, 6);
+    assert_eq!(load.served, 6);
+    assert!(load.busy < 6 * 90, "{load:?}");
+    // A look every five minutes, at three objects.
+    assert!(load.at_rest <= 6 * 13 * 3, "{load:?}");
 }
 
 const SCHEDULES: u64 = 60;

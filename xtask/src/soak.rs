@@ -27,7 +27,8 @@ enum What {
 
 #[derive(Args)]
 struct Simulation {
-    /// What the simulation takes: `--schedules N`, `--seed N --trace`, `--keep-going`
+    /// What the simulation takes: `--schedules N`, `--seed N --trace`, `--keep-going`,
+    /// `--load BOOKINGS HOSTS`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
