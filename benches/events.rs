@@ -1,5 +1,6 @@
 //! What a durable answer costs: signed events through the event door, stored by the API
-//! server or by the spool alone, next to a constant 200 on the same stack.
+//! server or by the spool alone, next to a constant 200 on the same stack and to the disk's
+//! own fdatasync.
 //!
 //! `cargo bench -p harbormaster --bench events`; `BENCH_SECONDS=10` for longer runs. Plain
 //! HTTP/1.1 with keep-alive, server and senders in one process, so that the machine's cores
@@ -14,7 +15,9 @@
 )]
 
 use std::{
+    fs::File,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::FileExt,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
@@ -81,6 +84,7 @@ async fn run() {
     );
 
     let folder = tempfile::tempdir().unwrap();
+    print("the disk alone, 200 a second", &disk(folder.path(), period));
     let (addr, _spool) = spool_alone(folder.path());
     print(
         "spool alone, 8 senders",
@@ -174,7 +178,7 @@ async fn measure(addr: SocketAddr, senders: u32, rate: Option<u32>, period: Dura
                 tokio::time::sleep_until(due.into()).await;
                 due += step;
             }
-            let request = request();
+            let request = request(&booking());
             let asked = Instant::now();
             connection.call(&request).await;
             times.push(asked.elapsed());
@@ -183,6 +187,32 @@ async fn measure(addr: SocketAddr, senders: u32, rate: Option<u32>, period: Dura
     }))
     .await;
     let mut times = senders.concat();
+    times.sort();
+    Figures {
+        times,
+        elapsed: begun.elapsed(),
+    }
+}
+
+/// What no durable answer can be faster than: 4 KiB written in place and synced.
+fn disk(folder: &Path, period: Duration) -> Figures {
+    let file = File::create(folder.join("disk")).unwrap();
+    file.write_all_at(&vec![0; 256 * BLOCK], 0).unwrap();
+    file.sync_all().unwrap();
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    for n in 0_u32.. {
+        let due = begun + n * Duration::from_secs(1) / 200;
+        if due - begun >= period {
+            break;
+        }
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let asked = Instant::now();
+        let offset = u64::from(n) % 256 * BLOCK as u64;
+        file.write_all_at(&[1; BLOCK], offset).unwrap();
+        file.sync_data().unwrap();
+        times.push(asked.elapsed());
+    }
     times.sort();
     Figures {
         times,
@@ -204,15 +234,15 @@ fn print(name: &str, figures: &Figures) {
     );
 }
 
-/// A thousand senders that keep their connections: memory of this process, which is theirs
-/// as well.
+/// A thousand senders that keep their connections, and send what leaves nothing behind: memory
+/// of this process, which is theirs as well.
 async fn idle(addr: SocketAddr) {
     let before = resident();
     let mut connections = join_all((0..1000).map(|_| Connection::open(addr))).await;
     let mut after = Vec::new();
     for _ in 0..4 {
         for connection in &mut connections {
-            connection.call(&request()).await;
+            connection.call(&request(TEST)).await;
         }
         after.push(resident().saturating_sub(before).to_string());
     }
@@ -232,10 +262,10 @@ fn resident() -> u64 {
 }
 
 /// Another booking each time.
-fn request() -> Vec<u8> {
+fn booking() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    let body = format!(
+    format!(
         "{{\"eventType\":\"EVENT_START\",\"timestamp\":\"2030-01-02T09:56:00.123456789Z\",\
          \"eventId\":\"{id}\",\"webhookId\":7,\"userId\":\"6f1c2f0e-0000-4000-8000-000000000001\",\
          \"username\":\"mario.rossi\",\"email\":\"mario.rossi@example.com\",\
@@ -245,7 +275,10 @@ fn request() -> Vec<u8> {
          \"resourceId\":{id},\"resourceName\":\"restart-srv{id}\",\"resourceType\":\"Server\",\
          \"resourceSpecs\":\"16 cores, 64GB\",\"resourceLocation\":\"Rack 1\",\
          \"siteId\":\"site-1\",\"siteName\":\"Torino\"}}"
-    );
+    )
+}
+
+fn request(body: &str) -> Vec<u8> {
     let signature = sign(SECRET, body.as_bytes());
     format!(
         "POST /webhook HTTP/1.1\r\nContent-Type: application/json\r\n\
@@ -291,5 +324,9 @@ impl Connection {
         }
     }
 }
+
+const TEST: &str = r#"{"eventType":"ALL","webhookId":"7","data":{"webhookId":7}}"#;
+
+const BLOCK: usize = 4096;
 
 const SECRET: &str = "c2VjcmV0LWtleS0zMi1ieXRlcy1sb25nLWV4YW1wbGU=";
