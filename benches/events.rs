@@ -41,7 +41,7 @@ use harbormaster::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
-    api::PostParams,
+    api::{ListParams, PostParams},
     runtime::{conditions, wait::await_condition},
 };
 use kube_webhook::Server;
@@ -153,7 +153,10 @@ async fn define(control_plane: &ControlPlane) -> Api<Reservation> {
     await_condition(definitions, name, established)
         .await
         .unwrap();
-    Api::namespaced(client, "default")
+    let reservations = Api::namespaced(client, "default");
+    // The first list of a new kind waits for the API server's own cache of it.
+    reservations.list(&ListParams::default()).await.unwrap();
+    reservations
 }
 
 /// The times of all answers, sorted, and how long it took to collect them.

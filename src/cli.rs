@@ -13,7 +13,10 @@ mod serve;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{
+    CommandFactory, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 
 use crate::config::BadSetting;
 
@@ -76,7 +79,11 @@ pub fn run() -> Exit {
             } else {
                 Exit::Done
             };
-            return match error.print() {
+            let printed = error.print();
+            if let Some(variable) = variable(&error) {
+                complain(&format!("The setting is also the variable {variable}."));
+            }
+            return match printed {
                 Ok(()) => exit,
                 Err(_) => Exit::Failed,
             };
@@ -118,6 +125,22 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
         arguments.insert(1.min(arguments.len()), OsString::from("serve"));
     }
     Cli::try_parse_from(arguments)
+}
+
+/// The environment variable of the setting that is at fault: in a pod, the flag that clap names
+/// is nowhere to be seen.
+fn variable(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(fault)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let mut command = command();
+    // An argument knows how it is shown once its command is built.
+    command.build();
+    let mut settings = command
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments);
+    let setting = settings.find(|setting| setting.to_string() == *fault)?;
+    Some(setting.get_env()?.to_string_lossy().into_owned())
 }
 
 #[expect(clippy::print_stderr, reason = "the command line's own voice")]

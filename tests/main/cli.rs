@@ -34,7 +34,10 @@ fn a_bad_setting_stops_the_start_with_its_name() {
     for (arguments, name) in [
         (["--event-provider", "host"], "EVENT_PROVIDER"),
         (["--tls-mode", "files"], "TLS_CERT_FILE"),
-        (["--end-grace", "soon"], "--end-grace"),
+        (["--end-grace", "soon"], "END_GRACE"),
+        (["--spool-limit", "x"], "SPOOL_LIMIT"),
+        (["--spool-dir", ""], "SPOOL_DIR"),
+        (["--calendar-show-users", "perhaps"], "CALENDAR_SHOW_USERS"),
     ] {
         let output = harbormaster(&arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use harbormaster::api::v1::Phase;
+use harbormaster::api::v1::{DesiredState, Phase};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api,
@@ -65,6 +65,59 @@ async fn without_a_secret_the_unsigned_mode_is_told_of() {
         metrics.contains("harbormaster_unsigned_mode 1\n"),
         "{metrics}"
     );
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    for warning in [
+        "WEBHOOK_SECRET is not set",
+        // Its default is the earlier receiver's, and no operator takes it.
+        "PROVISION_IMAGE is not set",
+    ] {
+        assert!(log.contains(warning), "{warning}: {log}");
+    }
+}
+
+/// WEBHOOK_SECRET, EVENTS_HTTP_PORT.
+#[tokio::test]
+async fn an_editors_newline_is_no_part_of_the_secret_and_the_plain_port_is_for_events_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = format!("{}\n", xtask::stage::SECRET);
+    let own = alone(folder.path(), &[("WEBHOOK_SECRET", &secret)]);
+    let taken = own.sender().post(&flat("EVENT_START", "1", "srv")).await;
+    assert_eq!(outcome(taken), (200, json!("success")));
+    for (line, status) in [
+        ("GET /healthz", 200),
+        ("GET /metrics", 404),
+        ("GET /readyz", 404),
+        ("POST /validate", 404),
+        ("POST /mutate/baremetalhost", 404),
+        ("POST /convert", 404),
+    ] {
+        let request = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let mut stream = TcpStream::connect(own.events()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert_eq!(Reply::read(&answer).status, status, "{line}");
+    }
+}
+
+/// END_GRACE, EVENT_PROVIDER.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_booking_whose_end_never_comes_is_released_after_the_grace() {
+    let site = Site::new("end-grace").await.simulated();
+    site.host("srv", json!({})).await;
+    let own = site.run(&[("END_GRACE", "1s"), ("EVENT_PROVIDER", "desk")]);
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(20);
+    let mut event = flat("EVENT_START", "413", "srv");
+    event["eventEnd"] = json!(end.to_string());
+    assert_eq!(own.sender().post(&event).await.unwrap().0, 200);
+    let over = site
+        .reservation_until("desk-413", "to be over", |it| {
+            it.status.as_ref().and_then(|status| status.phase) == Some(Phase::Released)
+        })
+        .await;
+    // By our own clock: nobody asked for it.
+    assert_eq!(over.desired_state(), DesiredState::Active);
+    assert!(jiff::Timestamp::now() >= end);
 }
 
 #[tokio::test]
