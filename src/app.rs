@@ -47,6 +47,7 @@ use crate::{
         host::within_deadline,
         lookup,
         metrics::ControllerMetrics,
+        user_data::Template,
     },
     webhooks::{
         self, OwnUser, authorizer::Authorizer, break_glass::BreakGlass, host_guard::HostGuard,
@@ -196,6 +197,12 @@ impl App {
         };
         let leases = Api::namespaced(client.clone(), own_namespace);
         let election = Election::new(leases, LEASE, identity_of_replica());
+        let template = config.user_data_template.map(Template::new);
+        if let Some(template) = &template
+            && let Err(error) = template.try_out().await
+        {
+            warn!("USER_DATA_TEMPLATE makes no user data, so no host is imaged: {error}");
+        }
         let controller = controller::Context::new(
             client.clone(),
             &config.namespace,
@@ -203,7 +210,8 @@ impl App {
             config.policy,
             clock,
         )
-        .counting(controller_metrics);
+        .counting(controller_metrics)
+        .templated(template);
         Ok(Self {
             tls,
             identity,

@@ -141,6 +141,10 @@ pub struct ServeArgs {
     #[command(flatten)]
     events_tls: EventsTlsArgs,
 
+    /// A file with the cloud-init template of the hosts' user data [default: the user's keys]
+    #[arg(long, env = "USER_DATA_TEMPLATE", value_name = "FILE")]
+    user_data_template: Option<PathBuf>,
+
     #[command(flatten)]
     callbacks: CallbackArgs,
 
@@ -244,6 +248,8 @@ pub struct Config {
     pub pod_namespace: Option<String>,
     /// A kubeconfig that overrules everything else.
     pub kubeconfig: Option<PathBuf>,
+    /// The template of the hosts' user data, if the site has its own.
+    pub user_data_template: Option<PathBuf>,
     /// How long to go on serving after SIGTERM.
     pub drain_delay: Duration,
     /// Where accepted events wait while the API server is away.
@@ -324,6 +330,9 @@ impl ServeArgs {
             kubeconfig: self.kubeconfig,
             spool_dir: self.spool_dir.unwrap_or_else(|| state_folder(in_cluster)),
             spool_limit: self.spool_limit.as_u64(),
+            user_data_template: self
+                .user_data_template
+                .filter(|file| !file.as_os_str().is_empty()),
             drain_delay: self.drain_delay,
             operator_users: self.hosts.operator_users(),
             show_users: self.calendar_show_users,

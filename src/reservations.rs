@@ -14,4 +14,5 @@ pub mod host;
 pub mod lookup;
 pub mod metrics;
 pub mod news;
+pub mod selection;
 pub mod user_data;

@@ -54,6 +54,8 @@ mod order;
 mod own;
 #[path = "main/rights.rs"]
 mod rights;
+#[path = "main/selection.rs"]
+mod selection;
 #[path = "main/senders.rs"]
 mod senders;
 #[path = "main/service_mode.rs"]
@@ -78,6 +80,8 @@ mod traffic;
 mod trust;
 #[path = "main/unreadable.rs"]
 mod unreadable;
+#[path = "main/user_data.rs"]
+mod user_data;
 #[path = "main/vectors.rs"]
 mod vectors;
 

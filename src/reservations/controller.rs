@@ -4,6 +4,8 @@
 //! host that was just cleared must not look as if it had never been imaged). Called by the
 //! wiring; the only module that knows both the API server and `decide`.
 
+mod look;
+mod trigger;
 mod trouble;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -13,14 +15,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
     core::DeserializeGuard,
     discovery::ApiResource,
     runtime::{
         Controller,
         controller::{self, Action as Requeue, Config},
         events::{Recorder, Reporter},
-        reflector::{ObjectRef, Store},
         utils::Backoff,
         watcher,
     },
@@ -29,17 +30,19 @@ use metal3::BareMetalHost;
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
-use self::trouble::Troubles;
+use self::{
+    look::{FoundCalendar, find, find_calendar},
+    trigger::{concerned, in_calendar},
+    trouble::Troubles,
+};
 use super::{
-    calendar::{
-        self,
-        store::{CalendarStore, is_predecessors},
-    },
+    calendar::store::CalendarStore,
     decide::{Action, Decision, Policy, decide},
     host::{ApiError, FIELD_MANAGER, HostWriter, within_deadline},
-    lookup::{Lookup, lookup},
+    lookup::Lookup,
     metrics::ControllerMetrics,
     news::{News, PARTING, news},
+    user_data::Template,
 };
 use crate::{
     api::{
@@ -103,6 +106,15 @@ impl Context {
             troubles: Arc::default(),
             metrics: ControllerMetrics::default(),
             decide,
+        }
+    }
+
+    /// Makes user data from the site's own template.
+    #[must_use]
+    pub fn templated(self, template: Option<Template>) -> Self {
+        Self {
+            writer: self.writer.templated(template),
+            ..self
         }
     }
 
@@ -210,55 +222,6 @@ async fn control(context: Context, shutdown: BoxFuture<'static, ()>) {
         .await;
 }
 
-/// The reservations that a change of this host may matter to.
-fn concerned(store: &Seen, host: &Guarded<BareMetalHost>) -> Vec<ObjectRef<Guarded<Reservation>>> {
-    let hosts = std::slice::from_ref(host);
-    triggered(store, |reservation| {
-        let is_live = !reservation.is_finished() || holds(reservation, host);
-        is_live
-            && match lookup(reservation, hosts) {
-                Lookup::Ambiguous | Lookup::Found(_) | Lookup::Unreadable { .. } => true,
-                Lookup::NotFound => false,
-                // Pinned to another host, or to this one's predecessor of the same name.
-                Lookup::Gone => pinned_name(reservation) == host.meta().name.as_deref(),
-            }
-    })
-}
-
-/// What waits, and what is in there: the one may begin now, and the other has to make room.
-fn in_calendar(
-    store: &Seen,
-    calendar: &Guarded<HostCalendar>,
-) -> Vec<ObjectRef<Guarded<Reservation>>> {
-    let name = calendar.name_any();
-    triggered(store, |reservation| {
-        let status = reservation.status.as_ref();
-        let calendar = status.and_then(|status| status.calendar.as_deref());
-        !reservation.is_finished() && calendar == Some(name.as_str())
-    })
-}
-
-fn triggered(
-    store: &Seen,
-    is_meant: impl Fn(&Reservation) -> bool,
-) -> Vec<ObjectRef<Guarded<Reservation>>> {
-    store
-        .state()
-        .into_iter()
-        .filter(|seen| seen.0.as_ref().is_ok_and(&is_meant))
-        .map(|seen| ObjectRef::from_obj(&*seen))
-        .collect()
-}
-
-/// The Reservations as the watch shows them.
-type Seen = Store<Guarded<Reservation>>;
-
-fn holds(reservation: &Reservation, host: &Guarded<BareMetalHost>) -> bool {
-    let host = host.0.as_ref().ok();
-    let consumer = host.and_then(|host| host.consumer()?.uid.as_ref());
-    consumer.is_some() && consumer == reservation.metadata.uid.as_ref()
-}
-
 fn pinned_name(reservation: &Reservation) -> Option<&str> {
     let status = reservation.status.as_ref()?;
     Some(&status.host_ref.as_ref()?.name)
@@ -288,9 +251,9 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
     );
     let uid = reservation.uid().unwrap_or_default();
     if decision.action.writes_host()
-        && let Some(text) = context.troubles.refusal(&uid)
+        && let Some(refusal) = context.troubles.refusal(&uid)
     {
-        decision.tell_refusal(&reservation, &text, context.clock.now());
+        decision.tell_refusal(&reservation, &refusal, context.clock.now());
     }
     let acted = match store_status(reservation, &decision.status, context).await {
         Ok(stored) => act(&decision.action, stored, &host, &calendar, context).await,
@@ -305,79 +268,6 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
         Err(error) if was_overtaken(&error) => Ok(Some(OVERTAKEN)),
         Err(error) => Err(error),
     }
-}
-
-async fn find(reservation: &Reservation, context: &Context) -> Result<Lookup, ApiError> {
-    if reservation.is_finished() && pinned_name(reservation).is_none() {
-        return Ok(Lookup::NotFound);
-    }
-    let hosts = match pinned_name(reservation) {
-        Some(name) => within_deadline(context.hosts.get_opt(name))
-            .await?
-            .into_iter()
-            .collect(),
-        None => {
-            within_deadline(context.hosts.list(&ListParams::default()))
-                .await?
-                .items
-        }
-    };
-    Ok(lookup(reservation, &hosts))
-}
-
-/// A calendar, as it is stored and as it counts.
-#[derive(Default)]
-struct FoundCalendar {
-    stored: Option<HostCalendar>,
-    bookings: HostCalendarStatus,
-}
-
-async fn find_calendar(
-    reservation: &Reservation,
-    host: &Lookup,
-    context: &Context,
-) -> Result<FoundCalendar, ApiError> {
-    if reservation.is_finished() {
-        return Ok(FoundCalendar::default());
-    }
-    let Some(name) = calendar::host_of(reservation, host) else {
-        return Ok(FoundCalendar::default());
-    };
-    let Some(stored) = context.calendar_store.read(name).await? else {
-        return Ok(FoundCalendar::default());
-    };
-    if let Lookup::Found(host) = host
-        && is_predecessors(&stored, host)
-        && host.name() == name
-    {
-        context.calendar_store.discard(&stored).await?;
-        return Ok(FoundCalendar::default());
-    }
-    let mut bookings = stored.status.clone().unwrap_or_default();
-    let candidate = calendar::candidate(reservation);
-    let now = context.clock.now();
-    let in_the_way: Vec<_> = bookings
-        .bookings
-        .iter()
-        .filter(|other| other.uid != candidate.uid && calendar::overlaps(&candidate, other, now))
-        .cloned()
-        .collect();
-    for other in in_the_way {
-        // Whose record was taken away by force can't leave the calendar by itself.
-        let read = within_deadline(context.seen_reservations.get_opt(&other.name)).await?;
-        let lives = read.is_some_and(|read| {
-            // Of one that can't be read, nobody knows that it is over.
-            let is_over = read.0.as_ref().is_ok_and(Reservation::is_finished);
-            read.meta().uid.as_deref() == Some(other.uid.as_str()) && !is_over
-        });
-        if !lives && let Some(without) = calendar::unbook(&bookings, &other.uid, now) {
-            bookings = without;
-        }
-    }
-    Ok(FoundCalendar {
-        stored: Some(stored),
-        bookings,
-    })
 }
 
 /// Gives back the reservation as it is stored now: what follows must carry its version.

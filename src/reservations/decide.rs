@@ -97,10 +97,20 @@ impl Action {
     }
 }
 
+/// Why an action came to nothing, and will again until somebody does something about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The condition's reason.
+    pub reason: &'static str,
+    /// What was said.
+    pub text: String,
+}
+
 impl Decision {
     /// Tells the user what was said to this action when it was last tried.
-    pub fn tell_refusal(&mut self, reservation: &Reservation, text: &str, now: Timestamp) {
+    pub fn tell_refusal(&mut self, reservation: &Reservation, refusal: &Refusal, now: Timestamp) {
         let conditions = Conditions::new(reservation.metadata.generation, now);
+        let Refusal { reason, text } = refusal;
         let message = format!("writing the host was refused, and is tried again: {text}");
         let type_ = match self.action {
             Action::Claim => conditions::HOST_CLAIMED,
@@ -108,13 +118,7 @@ impl Decision {
             _ => conditions::RELEASED,
         };
         for type_ in [type_, conditions::READY] {
-            conditions.set(
-                &mut self.status,
-                type_,
-                false,
-                HOST_REFUSED,
-                message.as_str(),
-            );
+            conditions.set(&mut self.status, type_, false, reason, message.as_str());
         }
     }
 }
@@ -261,8 +265,6 @@ fn holder(reservation: &Reservation, host: &BareMetalHost) -> Holder {
         Holder::OtherReservation(name)
     }
 }
-
-const HOST_REFUSED: &str = "HostRefused";
 
 const UNREADABLE: &str = "Unreadable";
 

@@ -22,7 +22,7 @@ use self::secrets::Secrets;
 use super::{
     deployment::{self, Deployment},
     metrics::ControllerMetrics,
-    user_data,
+    user_data::{self, Template, TemplateError},
 };
 use crate::api::v1::Reservation;
 
@@ -31,6 +31,7 @@ use crate::api::v1::Reservation;
 pub struct HostWriter {
     hosts: Api<BareMetalHost>,
     secrets: Secrets,
+    template: Option<Template>,
     metrics: ControllerMetrics,
 }
 
@@ -51,6 +52,9 @@ pub enum ApiError {
         /// What is wrong with it.
         why: String,
     },
+    /// There is no user data to give to a host.
+    #[error("the user data can't be made from USER_DATA_TEMPLATE: {0}")]
+    UserData(#[from] TemplateError),
     /// The API server did not answer in time.
     #[error("the API server did not answer within {} s", DEADLINE.as_secs())]
     Timeout,
@@ -62,6 +66,7 @@ impl HostWriter {
         Self {
             hosts,
             secrets: Secrets::new(secrets),
+            template: None,
             metrics: ControllerMetrics::default(),
         }
     }
@@ -70,6 +75,12 @@ impl HostWriter {
     #[must_use]
     pub fn counting(self, metrics: ControllerMetrics) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// Makes the user data from the site's own template.
+    #[must_use]
+    pub fn templated(self, template: Option<Template>) -> Self {
+        Self { template, ..self }
     }
 
     /// Makes the claim of a host ours, if nobody has touched the host since.
@@ -96,7 +107,11 @@ impl HostWriter {
         deployment: &Deployment,
     ) -> Result<(), ApiError> {
         if user_data::is_made(reservation) {
-            self.secrets.put(reservation).await?;
+            let document = match &self.template {
+                Some(template) => template.document(reservation, host.name()).await?,
+                None => user_data::built_in(reservation),
+            };
+            self.secrets.put(reservation, document).await?;
         }
         let mut spec = json!({
             "userData": {"name": user_data::given_name(reservation)},

@@ -21,6 +21,8 @@ pub enum Lookup {
     Found(Box<BareMetalHost>),
     /// The host that the reservation is pinned to exists no more.
     Gone,
+    /// None of the hosts that would do can be had.
+    NoneFree(Shortage),
     /// No host answers to the description.
     NotFound,
     /// There is one, and what it or its calendar says can't be understood.
@@ -30,6 +32,17 @@ pub enum Lookup {
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// Why there is no host to pick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// So many bear the labels, and none can be had in the window.
+    AllTaken(usize),
+    /// The selector means nothing.
+    Nonsense(String),
+    /// No host bears the labels.
+    NoneBearing,
 }
 
 impl From<BareMetalHost> for Lookup {
@@ -107,6 +120,21 @@ where
         .or_else(by_annotation)
         .or_else(by_name)
         .unwrap_or(Lookup::NotFound)
+}
+
+/// Why nobody may have this host: without cleaning, the next user could read the disk.
+pub fn not_reservable(host: &BareMetalHost) -> Option<&'static str> {
+    if host.is_deleting() {
+        Some("is being deleted")
+    } else if host.spec.externally_provisioned == Some(true) {
+        Some("is externally provisioned")
+    } else if host.is_detached() {
+        Some("is detached")
+    } else if host.spec.automated_cleaning_mode.as_deref() == Some("disabled") {
+        Some("has its cleaning disabled")
+    } else {
+        None
+    }
 }
 
 /// The Reservation that has the host which answers to a resource's name, as its

@@ -150,14 +150,16 @@ const QUIET_REASONS: [&str; 6] = [
     "Releasing",
 ];
 
-const TROUBLES: [&str; 16] = [
+const TROUBLES: [&str; 20] = [
     "ClaimLost",
     "ClaimedByOther",
     "CleaningFailed",
     "DeadlineExceeded",
     "HostAmbiguous",
+    "HostDetached",
     "HostGone",
     "HostNotFound",
+    "HostNotManaged",
     "HostNotReservable",
     "HostPaused",
     "HostRefused",
@@ -165,6 +167,8 @@ const TROUBLES: [&str; 16] = [
     "KeyRejected",
     "NoAuthorizedKey",
     "ProvisioningFailed",
+    "RetryLimitReached",
+    "TemplateInvalid",
     "Unreadable",
     "WindowExpired",
 ];

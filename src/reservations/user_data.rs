@@ -2,7 +2,9 @@
 //!
 //! The document is built as data and then written, never pasted together as text, so that
 //! nothing in a key can become another line of it. It has no password and names no user of
-//! its own: the keys go to the image's default user.
+//! its own: the keys go to the image's default user. A site may have a template of its own.
+
+mod template;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +12,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde::Serialize;
 
+pub use self::template::{Template, TemplateError};
 use crate::{api::v1::Reservation, ssh::PublicKey};
 
 /// The name of a reservation's Secret.
@@ -37,8 +40,7 @@ pub fn lets_somebody_in(reservation: &Reservation) -> bool {
 }
 
 /// The Secret of a reservation. Owned by it, so that a lost one is collected.
-pub fn secret(reservation: &Reservation) -> Secret {
-    let document = document(reservation);
+pub fn secret(reservation: &Reservation, document: String) -> Secret {
     Secret {
         metadata: ObjectMeta {
             name: Some(secret_name(reservation)),
@@ -72,7 +74,8 @@ struct CloudConfig<'a> {
     ssh_authorized_keys: Vec<&'a str>,
 }
 
-fn document(reservation: &Reservation) -> String {
+/// The document of a site that has no template.
+pub fn built_in(reservation: &Reservation) -> String {
     let keys = accepted_keys(reservation);
     let config = CloudConfig {
         ssh_pwauth: false,
@@ -119,7 +122,8 @@ mod tests {
     #[test]
     fn the_secret_holds_exactly_the_users_keys() {
         let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 mario: \"x\" # {y}";
-        let secret = secret(&with_keys(&[key]));
+        let reservation = with_keys(&[key]);
+        let secret = secret(&reservation, built_in(&reservation));
         let document = String::from_utf8(secret.data.unwrap()["userData"].0.clone()).unwrap();
         assert_eq!(keys_of(&document), [key]);
         assert_eq!(secret.metadata.name.as_deref(), Some("portal-101-userdata"));
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_not_one_never_reaches_the_host() {
-        let document = document(&with_keys(&["ssh-rsa AAAA\n- name: evil", "#cloud-config"]));
+        let document = built_in(&with_keys(&["ssh-rsa AAAA\n- name: evil", "#cloud-config"]));
         assert_eq!(keys_of(&document), Vec::<String>::new());
         assert!(!document.contains("evil"));
     }

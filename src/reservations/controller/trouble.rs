@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::reservations::host::{ApiError, is_refusal};
+use crate::reservations::{
+    decide::Refusal,
+    host::{ApiError, is_refusal},
+};
 
 /// The reservations whose last pass failed, by uid.
 #[derive(Debug, Default)]
@@ -19,7 +22,7 @@ pub(super) struct Troubles(Mutex<HashMap<String, Trouble>>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Trouble {
     failures: u32,
-    refusal: Option<String>,
+    refusal: Option<Refusal>,
 }
 
 impl Troubles {
@@ -38,7 +41,7 @@ impl Troubles {
     }
 
     /// What the API server said to the last write, if it won't say otherwise by itself.
-    pub(super) fn refusal(&self, uid: &str) -> Option<String> {
+    pub(super) fn refusal(&self, uid: &str) -> Option<Refusal> {
         self.locked().get(uid)?.refusal.clone()
     }
 
@@ -49,15 +52,17 @@ impl Troubles {
 }
 
 /// The text of whoever refused: the operator's own webhook, a policy, or the schema.
-fn refusal(error: &ApiError) -> Option<String> {
-    match error {
-        ApiError::ForeignSecret(_) => Some(error.to_string()),
+fn refusal(error: &ApiError) -> Option<Refusal> {
+    let (reason, text) = match error {
+        ApiError::ForeignSecret(_) => (HOST_REFUSED, error.to_string()),
         ApiError::Kube(kube::Error::Api(status)) if is_refusal(status) => {
-            let text: String = status.message.chars().take(LONGEST_TEXT).collect();
-            Some(text)
+            (HOST_REFUSED, status.message.clone())
         }
-        _ => None,
-    }
+        ApiError::UserData(_) => (TEMPLATE_INVALID, error.to_string()),
+        _ => return None,
+    };
+    let text = text.chars().take(LONGEST_TEXT).collect();
+    Some(Refusal { reason, text })
 }
 
 /// Doubled each time, from one second to five minutes.
@@ -65,6 +70,10 @@ fn backoff(failures: u32) -> Duration {
     let doubled = 1_u64 << failures.saturating_sub(1).min(9);
     Duration::from_secs(doubled).min(LONGEST)
 }
+
+const HOST_REFUSED: &str = "HostRefused";
+
+const TEMPLATE_INVALID: &str = "TemplateInvalid";
 
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 
@@ -91,7 +100,7 @@ mod tests {
     fn only_what_will_be_said_again_is_told_to_the_user() {
         let troubles = Troubles::default();
         troubles.note("a", &ApiError::ForeignSecret("x-userdata".to_owned()));
-        assert!(troubles.refusal("a").unwrap().contains("x-userdata"));
+        assert!(troubles.refusal("a").unwrap().text.contains("x-userdata"));
         troubles.note("a", &ApiError::Timeout);
         assert_eq!(troubles.refusal("a"), None);
     }

@@ -102,7 +102,13 @@ pub(super) const RELEASED: &str = "Released";
 
 pub(super) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 pub(super) const HOST_GONE: &str = "HostGone";
+pub(super) const RETRY_LIMIT_REACHED: &str = "RetryLimitReached";
 
 pub(super) const WINDOW_EXPIRED: &str = "WindowExpired";
 
-const FAILURES: [&str; 3] = [DEADLINE_EXCEEDED, HOST_GONE, WINDOW_EXPIRED];
+const FAILURES: [&str; 4] = [
+    DEADLINE_EXCEEDED,
+    HOST_GONE,
+    RETRY_LIMIT_REACHED,
+    WINDOW_EXPIRED,
+];

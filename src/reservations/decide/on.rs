@@ -7,14 +7,17 @@ use metal3::{BareMetalHost, ProvisioningState};
 
 use super::{
     Action, Holder, Pass,
-    conditions::{DEADLINE_EXCEEDED, HOST_CLAIMED, HOST_GONE, PROVISIONED, READY, RELEASED},
+    conditions::{
+        DEADLINE_EXCEEDED, HOST_CLAIMED, HOST_GONE, PROVISIONED, READY, RELEASED,
+        RETRY_LIMIT_REACHED,
+    },
     timing,
 };
 use crate::{
     api::v1::{AppliedImage, Baseline, HeldHost, Phase},
     reservations::{
         deployment::{self, Deployment},
-        lookup::Lookup,
+        lookup::{Lookup, Shortage, not_reservable},
         user_data,
     },
 };
@@ -39,8 +42,9 @@ impl Pass<'_> {
             self.wake_at(end);
         }
         let was_active = self.status.active_time.is_some();
-        if !was_active && !self.waits_for_its_time() {
-            // Who waits for another booking's end has not begun: its time limits don't run.
+        let has_begun = !self.waits_for_its_time() && !matches!(host, Lookup::NoneFree(_));
+        if !was_active && has_begun {
+            // Who waits for another booking's end has not begun: no time limit runs.
             let begun = self.status.begin_time.get_or_insert(Time(self.now)).0;
             let deadline = timing::deadline(self.reservation, self.policy, begun);
             if deadline <= self.now {
@@ -98,6 +102,20 @@ impl Pass<'_> {
                 }
                 Some(why) => ("HostNotReservable", format!("host {} {why}", host.name())),
             },
+            Lookup::NoneFree(shortage) => {
+                if let Some(end) = &self.reservation.spec.window.end {
+                    self.wake_at(end.0);
+                }
+                let out = self.unbook();
+                if out.is_none() {
+                    // It waits for whichever host becomes free first.
+                    self.status.calendar = None;
+                }
+                self.unpin();
+                let (reason, message) = told(shortage);
+                self.unaccepted(reason, message);
+                return Err(out.unwrap_or(Action::Wait));
+            }
             Lookup::Ambiguous => (
                 "HostAmbiguous",
                 "several hosts answer to the booked resource; none is touched".to_owned(),
@@ -235,13 +253,11 @@ impl Pass<'_> {
             self.not_ready("ImageChanged", message);
             return Action::Wait;
         }
-        if host.is_paused() {
-            self.not_provisioned(
-                "HostPaused",
-                "the host is paused: remove its paused annotation",
-            );
+        if let Some((reason, message)) = unattended(host) {
+            self.not_provisioned(reason, message);
             return Action::Wait;
         }
+        // An error from before is no obstacle: the operator forgets it with a new image.
         if !host.is_available() || deployment::deployed(host).is_some() {
             let message = format!("the host is {}; waiting until it is available", state(host));
             self.not_provisioned("WaitingForHost", message);
@@ -285,9 +301,29 @@ impl Pass<'_> {
             .as_ref()
             .filter(|_| host.has_error())
             .and_then(|status| status.error_message.clone());
-        match trouble {
-            Some(trouble) => self.not_provisioned("ProvisioningFailed", trouble),
-            None => self.not_provisioned("Provisioning", format!("the host is {}", state(host))),
+        if let Some(trouble) = &trouble
+            && self.status.active_time.is_none()
+            && has_given_up(host)
+        {
+            let message = format!("the operator tries no more: {trouble}");
+            return self.fail(RETRY_LIMIT_REACHED, &message);
+        }
+        let (reason, message) = match (unattended(host), trouble) {
+            (Some((reason, message)), _) => (reason, message.to_owned()),
+            (None, Some(trouble)) => ("ProvisioningFailed", trouble),
+            (None, None) if is_delayed(host) => (
+                "CapacityLimited",
+                "the operator is busy with as many hosts as it may be; this one waits its turn"
+                    .to_owned(),
+            ),
+            (None, None) => ("Provisioning", format!("the host is {}", state(host))),
+        };
+        if self.status.active_time.is_some() {
+            // Its image is on it all the same.
+            let is_ours = reason == "ProvisioningFailed";
+            self.not_ready(if is_ours { "HostError" } else { reason }, message);
+        } else {
+            self.not_provisioned(reason, message);
         }
         Action::Wait
     }
@@ -337,18 +373,58 @@ impl Pass<'_> {
     }
 }
 
-/// Why nobody may have this host: without cleaning, the next user could read the disk.
-fn not_reservable(host: &BareMetalHost) -> Option<&'static str> {
-    if host.is_deleting() {
-        Some("is being deleted")
-    } else if host.spec.externally_provisioned == Some(true) {
-        Some("is externally provisioned")
+/// Why the operator doesn't look at the host, if it doesn't: nothing is written to one that
+/// isn't looked at.
+fn unattended(host: &BareMetalHost) -> Option<(&'static str, &'static str)> {
+    if host.is_paused() {
+        let message = "the host is paused: remove its paused annotation";
+        Some(("HostPaused", message))
     } else if host.is_detached() {
-        Some("is detached")
-    } else if host.spec.automated_cleaning_mode.as_deref() == Some("disabled") {
-        Some("has its cleaning disabled")
+        let message = "the host is detached: remove its detached annotation";
+        Some(("HostDetached", message))
+    } else if *host.state() == ProvisioningState::Unmanaged {
+        let message = "the operator can't manage the host: it has no BMC address or credentials";
+        Some(("HostNotManaged", message))
     } else {
         None
+    }
+}
+
+/// Whether the operator (0.14 on) has failed so often that it leaves the host `available`, with
+/// the error. One that hasn't seen our image yet may still show its predecessor's.
+fn has_given_up(host: &BareMetalHost) -> bool {
+    let Some(status) = &host.status else {
+        return false;
+    };
+    let failures = status.other.get("provisioningFailCount");
+    host.is_available()
+        && status.error_type.as_deref() == Some("provisioning error")
+        && failures.and_then(serde_json::Value::as_i64) > Some(0)
+        && has_seen_spec(host)
+}
+
+fn is_delayed(host: &BareMetalHost) -> bool {
+    let status = host.status.as_ref();
+    status.and_then(|status| status.operational_status.as_deref()) == Some("delayed")
+}
+
+fn told(shortage: &Shortage) -> (&'static str, String) {
+    match shortage {
+        Shortage::AllTaken(bearing) => (
+            "NoHostFree",
+            format!(
+                "none of the {bearing} hosts that bear the labels of target.selector is free in \
+                 the window; waiting until one is"
+            ),
+        ),
+        Shortage::Nonsense(why) => (
+            "HostNotFound",
+            format!("target.selector can't be understood: {why}"),
+        ),
+        Shortage::NoneBearing => (
+            "HostNotFound",
+            "no host bears the labels of target.selector".to_owned(),
+        ),
     }
 }
 

@@ -28,8 +28,12 @@ impl Secrets {
     }
 
     /// Creates the Secret of a reservation, or writes over the one that it has.
-    pub(super) async fn put(&self, reservation: &Reservation) -> Result<(), ApiError> {
-        let secret = user_data::secret(reservation);
+    pub(super) async fn put(
+        &self,
+        reservation: &Reservation,
+        document: String,
+    ) -> Result<(), ApiError> {
+        let secret = user_data::secret(reservation, document);
         let params = PostParams::default();
         match within_deadline(self.secrets.create(&params, &secret)).await {
             Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 409 => {}

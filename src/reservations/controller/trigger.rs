@@ -1,0 +1,78 @@
+//! Which reservations a change matters to: that of a host, or of a host's calendar. Called by
+//! the controller's watches; one too many is only a pass that changes nothing.
+
+use kube::{
+    Resource, ResourceExt,
+    runtime::reflector::{ObjectRef, Store},
+};
+use metal3::BareMetalHost;
+
+use super::{Guarded, pinned_name};
+use crate::{
+    api::{calendar::HostCalendar, v1::Reservation},
+    reservations::{
+        lookup::{Lookup, lookup},
+        selection,
+    },
+};
+
+/// The reservations that a change of this host may matter to.
+pub(super) fn concerned(
+    store: &Seen,
+    host: &Guarded<BareMetalHost>,
+) -> Vec<ObjectRef<Guarded<Reservation>>> {
+    let hosts = std::slice::from_ref(host);
+    triggered(store, |reservation| {
+        if selection::is_choosing(reservation) {
+            let booked = reservation.status.as_ref();
+            return match booked.and_then(|status| status.calendar.as_ref()) {
+                Some(booked) => host.meta().name.as_ref() == Some(booked),
+                None => selection::would_do(reservation, host.labels()),
+            };
+        }
+        let is_live = !reservation.is_finished() || holds(reservation, host);
+        is_live
+            && match lookup(reservation, hosts) {
+                Lookup::Ambiguous | Lookup::Found(_) | Lookup::Unreadable { .. } => true,
+                Lookup::NoneFree(_) | Lookup::NotFound => false,
+                // Pinned to another host, or to this one's predecessor of the same name.
+                Lookup::Gone => pinned_name(reservation) == host.meta().name.as_deref(),
+            }
+    })
+}
+
+/// What waits, and what is in there: the one may begin now, and the other has to make room.
+pub(super) fn in_calendar(
+    store: &Seen,
+    calendar: &Guarded<HostCalendar>,
+) -> Vec<ObjectRef<Guarded<Reservation>>> {
+    let name = calendar.name_any();
+    triggered(store, |reservation| {
+        let status = reservation.status.as_ref();
+        match status.and_then(|status| status.calendar.as_ref()) {
+            Some(calendar) => !reservation.is_finished() && *calendar == name,
+            None => selection::is_choosing(reservation),
+        }
+    })
+}
+
+fn triggered(
+    store: &Seen,
+    is_meant: impl Fn(&Reservation) -> bool,
+) -> Vec<ObjectRef<Guarded<Reservation>>> {
+    store
+        .state()
+        .into_iter()
+        .filter(|seen| seen.0.as_ref().is_ok_and(&is_meant))
+        .map(|seen| ObjectRef::from_obj(&*seen))
+        .collect()
+}
+
+/// The Reservations as the watch shows them.
+type Seen = Store<Guarded<Reservation>>;
+
+fn holds(reservation: &Reservation, host: &Guarded<BareMetalHost>) -> bool {
+    let host = host.0.as_ref().ok();
+    let consumer = host.and_then(|host| host.consumer()?.uid.as_ref());
+    consumer.is_some() && consumer == reservation.metadata.uid.as_ref()
+}
