@@ -6,10 +6,11 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource,
-            EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction, PodSecurityContext, PodSpec,
-            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretKeySelector,
-            SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+            Capabilities, ConfigMapEnvSource, ConfigMapVolumeSource, Container, ContainerPort,
+            EmptyDirVolumeSource, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction,
+            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+            SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext,
+            TopologySpreadConstraint, Volume, VolumeMount,
         },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
@@ -147,6 +148,16 @@ impl Installation {
                     }),
                     ..Volume::default()
                 },
+                // Without it the folder is empty, and fills within a minute or two once it is there.
+                Volume {
+                    name: USER_DATA.to_owned(),
+                    config_map: Some(ConfigMapVolumeSource {
+                        name: "harbormaster-user-data".to_owned(),
+                        optional: Some(true),
+                        ..ConfigMapVolumeSource::default()
+                    }),
+                    ..Volume::default()
+                },
             ]),
             ..PodSpec::default()
         }
@@ -230,6 +241,13 @@ impl Installation {
                 VolumeMount {
                     name: SPOOL.to_owned(),
                     mount_path: "/var/lib/harbormaster".to_owned(),
+                    ..VolumeMount::default()
+                },
+                // A folder: the kubelet never renews what is mounted by `subPath`.
+                VolumeMount {
+                    name: USER_DATA.to_owned(),
+                    mount_path: "/etc/harbormaster/user-data".to_owned(),
+                    read_only: Some(true),
                     ..VolumeMount::default()
                 },
             ]),
@@ -332,6 +350,8 @@ pub(super) const KINDS: &[&str] = &["Deployment", "StatefulSet"];
 const GRACE_PERIOD: i64 = 60;
 
 const SPOOL: &str = "spool";
+
+const USER_DATA: &str = "user-data";
 
 const EVENTS_TLS: &str = "events-tls";
 
