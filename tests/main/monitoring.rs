@@ -51,10 +51,10 @@ async fn every_metric_that_is_named_is_exported() {
 #[tokio::test]
 async fn a_life_is_counted_by_its_phases_and_the_writes_to_its_host() {
     let stage = shared();
-    new_host(stage, "counted").await;
-    post_signed(stage, &flat("EVENT_START", "901", "counted")).await;
+    new_host(stage, "counted-life").await;
+    post_signed(stage, &flat("EVENT_START", "901", "counted-life")).await;
     reaches(stage, "portal-901", Phase::Active).await;
-    post_signed(stage, &flat("EVENT_END", "901", "counted")).await;
+    post_signed(stage, &flat("EVENT_END", "901", "counted-life")).await;
     reaches(stage, "portal-901", Phase::Released).await;
     until("the metrics to tell of it", async || {
         let text = scrape(stage, "/metrics").await;
