@@ -150,12 +150,13 @@ const QUIET_REASONS: [&str; 6] = [
     "Releasing",
 ];
 
-const TROUBLES: [&str; 20] = [
+const TROUBLES: [&str; 21] = [
     "ClaimLost",
     "ClaimedByOther",
     "CleaningFailed",
     "DeadlineExceeded",
     "HostAmbiguous",
+    "HostDeleting",
     "HostDetached",
     "HostGone",
     "HostNotFound",

@@ -373,10 +373,13 @@ impl Pass<'_> {
     }
 }
 
-/// Why the operator doesn't look at the host, if it doesn't: nothing is written to one that
-/// isn't looked at.
+/// Why the operator doesn't heed the host's spec, if it doesn't: nothing is written to a host
+/// like that.
 fn unattended(host: &BareMetalHost) -> Option<(&'static str, &'static str)> {
-    if host.is_paused() {
+    if host.is_deleting() {
+        let message = "the host is being deleted: it gets no image any more";
+        Some(("HostDeleting", message))
+    } else if host.is_paused() {
         let message = "the host is paused: remove its paused annotation";
         Some(("HostPaused", message))
     } else if host.is_detached() {

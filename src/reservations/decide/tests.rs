@@ -381,4 +381,6 @@ fn a_minimal_end_clears_a_host_that_nothing_holds_and_no_other() {
 
 mod booking;
 mod hazards;
+mod host_states;
+mod phases;
 mod world;

@@ -104,6 +104,12 @@ const PLAIN: &[(&str, &str)] = &[
     ("HostNotFound", "no host answers to that name"),
     ("HostNotReservable", "the host can’t be lent"),
     ("HostRefused", "the host can’t be changed"),
+    ("NoHostFree", "no fitting host is free yet"),
     ("Overlap", "another booking has that time"),
+    (
+        "RetryLimitReached",
+        "preparing the host failed again and again",
+    ),
+    ("TemplateInvalid", "the site’s template is broken"),
     ("WindowExpired", "its time passed without a host"),
 ];

@@ -1,0 +1,315 @@
+//! What is done about a host in each of the operator's states, by row: wanted on, then off.
+
+use super::*;
+
+#[test]
+fn a_host_that_was_not_looked_at_yet_is_claimed_and_waited_for() {
+    let mut world = in_state("");
+    assert_eq!(world.settle(), [Action::Claim]);
+    assert_eq!(world.ready().1, "WaitingForHost");
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Free { image: None }]);
+}
+
+#[test]
+fn a_host_that_the_operator_can_not_manage_is_given_back_at_the_deadline() {
+    let mut world = in_state("unmanaged");
+    assert_eq!(world.settle(), [Action::Claim]);
+    assert_eq!(world.ready().1, "HostNotManaged");
+    world.pass_time(2700);
+    assert_eq!(world.settle(), [Action::Free { image: None }]);
+    assert_eq!(world.phase(), Some(Phase::Failed));
+    assert_eq!(world.ready().1, "DeadlineExceeded");
+}
+
+#[test]
+fn a_host_that_is_being_made_ready_is_claimed_and_given_back_without_a_wipe() {
+    for state in ["registering", "match profile", "inspecting", "preparing"] {
+        let mut world = in_state(state);
+        assert_eq!(world.settle(), [Action::Claim], "{state}");
+        assert_eq!(world.ready().1, "WaitingForHost", "{state}");
+        world.want(DesiredState::Released);
+        assert_eq!(world.settle(), [Action::Free { image: None }], "{state}");
+        assert_eq!(world.phase(), Some(Phase::Released), "{state}");
+    }
+}
+
+#[test]
+fn a_free_host_gets_the_image_once_whatever_failed_on_it_before() {
+    for state in ["available", "ready"] {
+        let mut world = in_state(state);
+        fails(&mut world, "provisioning error");
+        world.host["status"]["provisioningFailCount"] = json!(3);
+        assert!(
+            matches!(world.settle()[..], [Action::Claim, Action::Provision(_)]),
+            "{state}"
+        );
+        // Without a generation, nobody knows whose failure it is.
+        assert_eq!(world.ready().1, "ProvisioningFailed", "{state}");
+        assert_eq!(world.phase(), Some(Phase::Provisioning), "{state}");
+    }
+}
+
+#[test]
+fn an_operator_that_has_given_up_fails_the_reservation_once_it_has_seen_the_image() {
+    let mut world = imaged();
+    world.host["metadata"]["generation"] = json!(2);
+    world.host["status"]["provisioningFailCount"] = json!(3);
+    fails(&mut world, "provisioning error");
+    sees(&mut world, 1);
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.ready().1, "ProvisioningFailed");
+
+    sees(&mut world, 2);
+    while world.pass() != Action::Clear {}
+    world.host["metadata"]["generation"] = json!(3);
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.held_by().as_deref(), Some("portal-101"));
+    sees(&mut world, 3);
+    assert_eq!(world.settle(), [Action::Free { image: None }]);
+    assert_eq!(world.phase(), Some(Phase::Failed));
+    assert_eq!(world.ready().1, "RetryLimitReached");
+}
+
+#[test]
+fn a_provisioning_that_fails_is_left_to_the_operators_next_try() {
+    let mut world = imaged();
+    state(&mut world, "provisioning");
+    fails(&mut world, "provisioning error");
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.ready().1, "ProvisioningFailed");
+    recovers(&mut world);
+    for next in ["deprovisioning", "available", "provisioning"] {
+        state(&mut world, next);
+        assert_eq!(world.settle(), [], "{next}");
+        assert_eq!(world.ready().1, "Provisioning", "{next}");
+    }
+    world.operator_provisions("2026-01-01T10:20:00Z");
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.phase(), Some(Phase::Active));
+}
+
+#[test]
+fn a_provisioning_that_is_not_wanted_any_more_is_cleared_at_once_and_waited_out() {
+    let mut world = imaged();
+    state(&mut world, "provisioning");
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Clear]);
+    for next in ["provisioning", "deprovisioning"] {
+        state(&mut world, next);
+        world.pass_time(3600);
+        assert_eq!(world.settle(), [], "{next}");
+        assert_eq!(world.held_by().as_deref(), Some("portal-101"), "{next}");
+    }
+    world.operator_cleans("2026-01-01T13:00:00Z");
+    assert_eq!(world.settle(), [Action::Free { image: None }]);
+}
+
+#[test]
+fn a_host_that_somebody_provisioned_by_hand_is_touched_neither_on_nor_off() {
+    let mut world = World::booked();
+    world.host["spec"]["image"] = json!({"url": "http://by-hand"});
+    world.operator_provisions("2025-12-31T00:00:00Z");
+    let before = world.host.clone();
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.ready().1, "HostBusy");
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.host, before);
+}
+
+#[test]
+fn an_error_on_an_active_host_is_told_and_nothing_is_done_about_it() {
+    let mut world = World::active();
+    fails(&mut world, "power management error");
+    // Nor when imaging would be late by now.
+    world.pass_time(2700);
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.phase(), Some(Phase::Active));
+    assert_eq!(world.ready(), ("False".to_owned(), "HostError".to_owned()));
+    recovers(&mut world);
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.ready(), ("True".to_owned(), "Active".to_owned()));
+}
+
+#[test]
+fn a_wipe_that_fails_keeps_the_host_until_the_operator_gets_it_done() {
+    let mut world = World::active();
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Clear]);
+    state(&mut world, "deprovisioning");
+    fails(&mut world, "provisioning error");
+    world.pass_time(86_400);
+    assert_eq!(world.settle(), []);
+    assert_eq!(reason(&world, "Released"), "CleaningFailed");
+    assert_eq!(world.held_by().as_deref(), Some("portal-101"));
+    recovers(&mut world);
+    world.operator_cleans("2026-01-02T11:00:00Z");
+    assert_eq!(world.settle(), [Action::Free { image: None }]);
+}
+
+#[test]
+fn a_host_that_others_wrote_is_touched_neither_on_nor_off() {
+    let mut world = in_state("externally provisioned");
+    world.host["spec"]["externallyProvisioned"] = json!(true);
+    let before = world.host.clone();
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.ready().1, "HostNotReservable");
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.host, before);
+}
+
+#[test]
+fn a_host_that_is_being_deleted_gets_neither_a_claim_nor_an_image() {
+    let deleted = json!("2026-01-01T09:59:00Z");
+    let mut world = World::booked();
+    world.host["metadata"]["deletionTimestamp"] = deleted.clone();
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.ready().1, "HostNotReservable");
+
+    let mut held = claimed();
+    held.host["metadata"]["deletionTimestamp"] = deleted;
+    assert_eq!(held.settle(), []);
+    assert_eq!(held.ready().1, "HostDeleting");
+    held.host["metadata"]["uid"] = json!("made-anew");
+    assert_eq!(held.settle(), []);
+    assert_eq!(held.phase(), Some(Phase::Failed));
+    assert_eq!(held.ready().1, "HostGone");
+}
+
+#[test]
+fn a_host_that_goes_while_it_is_released_is_released() {
+    let mut world = World::active();
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Clear]);
+    for next in ["powering off before delete", "deleting"] {
+        state(&mut world, next);
+        assert_eq!(world.settle(), [], "{next}");
+        assert_eq!(world.phase(), Some(Phase::Releasing), "{next}");
+    }
+    world.host["metadata"]["uid"] = json!("made-anew");
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.phase(), Some(Phase::Released));
+}
+
+#[test]
+fn a_held_host_that_the_operator_does_not_look_at_gets_no_image_until_it_does() {
+    for (annotation, told) in UNATTENDED {
+        let mut world = claimed();
+        world.host["metadata"]["annotations"] = json!({annotation: ""});
+        assert_eq!(world.settle(), [], "{told}");
+        assert_eq!(world.ready().1, told);
+        world.host["metadata"]["annotations"] = json!({});
+        assert!(
+            matches!(world.settle()[..], [Action::Provision(_)]),
+            "{told}"
+        );
+        world.host["metadata"]["annotations"] = json!({annotation: ""});
+        assert_eq!(world.settle(), [], "{told}");
+        assert_eq!(world.ready().1, told);
+    }
+}
+
+#[test]
+fn a_released_host_that_the_operator_does_not_look_at_stays_held() {
+    for (annotation, told) in UNATTENDED {
+        let mut world = World::active();
+        world.want(DesiredState::Released);
+        assert_eq!(world.settle(), [Action::Clear], "{told}");
+        world.host["metadata"]["annotations"] = json!({annotation: ""});
+        world.pass_time(86_400);
+        assert_eq!(world.settle(), [], "{told}");
+        assert_eq!(reason(&world, "Released"), "CleaningFailed", "{told}");
+        assert_eq!(world.held_by().as_deref(), Some("portal-101"), "{told}");
+    }
+}
+
+#[test]
+fn a_host_whose_turn_has_not_come_waits_on_and_off() {
+    let mut world = imaged();
+    world.host["status"]["operationalStatus"] = json!("delayed");
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.ready().1, "CapacityLimited");
+
+    let mut world = World::active();
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Clear]);
+    world.host["status"]["operationalStatus"] = json!("delayed");
+    assert_eq!(world.settle(), []);
+    assert_eq!(reason(&world, "Released"), "Deprovisioning");
+}
+
+#[test]
+fn a_host_that_can_not_be_reached_is_waited_for_until_the_deadline_and_wiped_after_it() {
+    for error in ["registration error", "power management error"] {
+        let mut world = imaged();
+        fails(&mut world, error);
+        assert_eq!(world.settle(), [], "{error}");
+        assert_eq!(world.ready().1, "ProvisioningFailed", "{error}");
+        world.pass_time(2700);
+        assert_eq!(world.settle(), [Action::Clear], "{error}");
+        state(&mut world, "deprovisioning");
+        assert_eq!(world.settle(), [], "{error}");
+        assert_eq!(reason(&world, "Released"), "CleaningFailed", "{error}");
+        recovers(&mut world);
+        world.operator_cleans("2026-01-01T11:00:00Z");
+        assert_eq!(world.settle(), [Action::Free { image: None }], "{error}");
+        assert_eq!(world.phase(), Some(Phase::Failed), "{error}");
+        assert_eq!(world.ready().1, "DeadlineExceeded", "{error}");
+    }
+}
+
+/// A booking whose host the operator has brought as far as this.
+fn in_state(text: &str) -> World {
+    let mut world = World::booked();
+    state(&mut world, text);
+    world
+}
+
+/// The claim is on record, and the image isn't written yet.
+fn claimed() -> World {
+    let mut world = in_state("preparing");
+    assert_eq!(world.settle(), [Action::Claim]);
+    state(&mut world, "available");
+    world
+}
+
+/// The image is written, and the operator hasn't looked yet.
+fn imaged() -> World {
+    let mut world = World::booked();
+    world.settle();
+    assert_eq!(world.phase(), Some(Phase::Provisioning));
+    world
+}
+
+fn state(world: &mut World, text: &str) {
+    world.host["status"]["provisioning"]["state"] = json!(text);
+}
+
+fn fails(world: &mut World, error: &str) {
+    world.host["status"]["operationalStatus"] = json!("error");
+    world.host["status"]["errorType"] = json!(error);
+    world.host["status"]["errorMessage"] = json!("no answer from the BMC");
+}
+
+fn recovers(world: &mut World) {
+    world.host["status"]["operationalStatus"] = json!("OK");
+    world.host["status"]["errorType"] = json!("");
+    world.host["status"]["errorMessage"] = json!("");
+}
+
+fn sees(world: &mut World, generation: i64) {
+    world.host["status"]["conditions"] = json!([{"observedGeneration": generation}]);
+}
+
+fn reason(world: &World, type_: &str) -> String {
+    let status = world.reservation.status.as_ref().unwrap();
+    let found = status.conditions.iter().find(|it| it.type_ == type_);
+    found.unwrap().reason.clone()
+}
+
+const UNATTENDED: [(&str, &str); 2] = [
+    ("baremetalhost.metal3.io/paused", "HostPaused"),
+    ("baremetalhost.metal3.io/detached", "HostDetached"),
+];
