@@ -29,7 +29,7 @@ use crate::{
     admin::{self, Admin, Check, Verdict},
     api::v1::Reservation,
     callbacks::{Callbacks, Portal},
-    certificates::{self, Places, Rotator, SelfManaged},
+    certificates::{self, Places, Rotator, SelfManaged, Standing, Trusted},
     clock::Clock,
     config::{Config, EventsTls, TlsMode},
     events::{
@@ -41,7 +41,7 @@ use crate::{
         spool::{Spool, Writer},
     },
     reservations::{
-        caches::{Caches, Feeds},
+        caches::{Caches, Feeds, Freshness},
         controller,
         election::{Election, LEASE},
         host::within_deadline,
@@ -76,8 +76,10 @@ pub struct App {
     recorder: Recorder,
     spool: Option<(Spool, Writer)>,
     feeds: Feeds,
+    places: Places,
     rotator: Option<Rotator>,
     certificates: certificates::Secrets,
+    caches: Caches,
 }
 
 /// The addresses that are listened on.
@@ -114,7 +116,7 @@ impl App {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let (caches, feeds) = Caches::new(client.clone(), &config.namespace, &config.hosts);
-        let known = caches.clone();
+        let (known, looked_at) = (caches.clone(), caches.clone());
         let controller_metrics = ControllerMetrics::register(&mut registry, caches.clone());
         let glass = BreakGlass::new(Authorizer::new(client.clone()));
         let clock = Clock::system();
@@ -159,16 +161,15 @@ impl App {
         let own_namespace = config.pod_namespace.or_else(account_namespace);
         let own_namespace = own_namespace.as_ref().unwrap_or(&config.namespace);
         let certificates = certificates::Secrets::new(&client, own_namespace);
+        let places = Places::new(&client, &registered, &[Reservation::crd_name()]);
         let rotator = match &config.tls {
             TlsMode::SelfManaged { names, timing } => {
-                let crds = [Reservation::crd_name()];
-                let places = Places::new(&client, &registered, &crds);
                 let service = certificates::service_names(own_namespace);
                 let settings = SelfManaged {
                     names: names.iter().cloned().chain(service).collect(),
                     timing: *timing,
                 };
-                Some(Rotator::new(places, certificates.clone(), settings))
+                Some(Rotator::new(places.clone(), certificates.clone(), settings))
             }
             TlsMode::Files { .. } | TlsMode::Ephemeral { .. } => None,
         };
@@ -231,8 +232,10 @@ impl App {
             recorder,
             spool,
             feeds,
+            places,
             rotator,
             certificates,
+            caches: looked_at,
         })
     }
 
@@ -261,7 +264,12 @@ impl App {
         }
 
         let stop = Stop::new();
-        let checks = vec![senders(self.secrets)];
+        let trusted = Trusted::default();
+        let checks = vec![
+            senders(self.secrets),
+            trust(trusted.clone()),
+            caches(self.caches),
+        ];
         let admin = Admin::serve(self.admin, self.registry, checks, self.pages, stop.is_on())?;
         let mut tasks = JoinSet::new();
         let servers = [Some(self.tls), self.events];
@@ -277,6 +285,9 @@ impl App {
                 certificates::follow(self.certificates, self.identity.clone(), stop.wait());
             tasks.spawn(follow.map(Ok));
         }
+        let identity = self.identity.clone();
+        let watch = trusted.watch(self.places, identity, addresses.tls, stop.wait());
+        tasks.spawn(watch.map(Ok));
         let identities = [Some(self.identity), self.events_identity];
         for identity in identities.into_iter().flatten() {
             tasks.spawn(identity.watch(stop.wait()).map(Ok));
@@ -350,6 +361,32 @@ fn senders(secrets: Secrets) -> Check {
         } else {
             Verdict::Ready
         }
+    })
+}
+
+/// Whether API servers will accept what we present.
+fn trust(trusted: Trusted) -> Check {
+    Check::new("trust", move || match trusted.standing() {
+        Standing::Unasked => {
+            Verdict::Unready("the API server hasn't said yet whom it trusts".to_owned())
+        }
+        Standing::Unregistered => Verdict::ReadyBut("no webhook leads to us yet".to_owned()),
+        Standing::Accepted => Verdict::Ready,
+        Standing::Refused(why) => {
+            Verdict::Unready(format!("{why}; `harbormaster check` says what to do"))
+        }
+    })
+}
+
+/// Whether the hooks know what they are asked about.
+fn caches(caches: Caches) -> Check {
+    Check::new("caches", move || match caches.freshness() {
+        Freshness::Unknown => {
+            Verdict::Unready("hosts, calendars and Reservations weren't read yet".to_owned())
+        }
+        // Others know no better, and an event can still be taken.
+        Freshness::AsOf(time) => Verdict::ReadyBut(format!("what is known is of {time}")),
+        Freshness::Current => Verdict::Ready,
     })
 }
 

@@ -6,6 +6,8 @@
 //! carried out. The elected replica is the [`Rotator`]; every replica [`follows`](follow) the
 //! leaf's Secret, and presents what is in it.
 //!
+//! In every mode, [`Trusted`] holds what is presented against whom API servers trust.
+//!
 //! Nothing rests on the election, which only saves work: a step is taken on what was read, and
 //! the API server refuses it if that has changed. Nothing is written but our own two Secrets, and
 //! the `caBundle` of the webhooks that the program registers. Called by the wiring.
@@ -14,12 +16,19 @@ mod follower;
 mod places;
 mod rotator;
 mod secrets;
+mod trusted;
 
 use std::collections::BTreeSet;
 
 use kube_webhook::certs::rotation::Timing;
 
-pub(crate) use self::{follower::follow, places::Places, rotator::Rotator, secrets::Secrets};
+pub(crate) use self::{
+    follower::follow,
+    places::Places,
+    rotator::Rotator,
+    secrets::Secrets,
+    trusted::{Standing, Trusted},
+};
 use crate::manifests::NAME;
 
 /// How it is done, beyond what the cluster says.

@@ -24,7 +24,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Resource,
+    CustomResourceExt, Resource,
     core::{crd::MergeError, discovery::ApiResource},
 };
 use kube_webhook::{RbacOptions, Registered, Target};
@@ -275,7 +275,7 @@ impl Installation {
     }
 
     /// Beyond any namespace: which cluster this is, so that a spool is never emptied into
-    /// another.
+    /// another; and whom API servers trust when they call us, which readiness stands on.
     fn cluster_rights(&self) -> (ClusterRole, ClusterRoleBinding) {
         let metadata = ObjectMeta {
             namespace: None,
@@ -283,10 +283,14 @@ impl Installation {
         };
         let role = ClusterRole {
             metadata: metadata.clone(),
-            rules: Some(vec![PolicyRule {
-                resource_names: Some(vec!["kube-system".to_owned()]),
-                ..rule("", &["namespaces"], &["get"])
-            }]),
+            rules: Some(vec![
+                PolicyRule {
+                    resource_names: Some(vec!["kube-system".to_owned()]),
+                    ..rule("", &["namespaces"], &["get"])
+                },
+                configurations(&["get", "list", "watch"]),
+                definition(&["get", "list", "watch"]),
+            ]),
             ..ClusterRole::default()
         };
         let binding = ClusterRoleBinding {
@@ -349,6 +353,30 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
         resources: Some(owned(resources)),
         verbs: owned(verbs),
         ..PolicyRule::default()
+    }
+}
+
+/// On what registers our webhooks.
+fn configurations(verbs: &[&str]) -> PolicyRule {
+    let kinds = [
+        "mutatingwebhookconfigurations",
+        "validatingwebhookconfigurations",
+    ];
+    PolicyRule {
+        resource_names: Some(vec![NAME.to_owned()]),
+        ..rule("admissionregistration.k8s.io", &kinds, verbs)
+    }
+}
+
+/// On what registers our conversion.
+fn definition(verbs: &[&str]) -> PolicyRule {
+    PolicyRule {
+        resource_names: Some(vec![Reservation::crd_name().to_owned()]),
+        ..rule(
+            "apiextensions.k8s.io",
+            &["customresourcedefinitions"],
+            verbs,
+        )
     }
 }
 

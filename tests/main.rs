@@ -54,6 +54,8 @@ mod order;
 mod own;
 #[path = "main/rights.rs"]
 mod rights;
+#[path = "main/rollout.rs"]
+mod rollout;
 #[path = "main/selection.rs"]
 mod selection;
 #[path = "main/senders.rs"]
@@ -74,6 +76,8 @@ mod stage;
 mod storage;
 #[path = "main/surface.rs"]
 mod surface;
+#[path = "main/tools.rs"]
+mod tools;
 #[path = "main/traffic.rs"]
 mod traffic;
 #[path = "main/trust.rs"]

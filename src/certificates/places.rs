@@ -224,6 +224,24 @@ impl Webhooks {
 }
 
 impl Place {
+    /// For people.
+    pub(super) fn name(&self) -> &str {
+        self.webhook.as_deref().unwrap_or("the conversion webhook")
+    }
+
+    /// One that nothing else is known of.
+    #[cfg(test)]
+    pub(super) fn of(server_name: &str, pem: Vec<u8>) -> Self {
+        Self {
+            object: 0,
+            version: None,
+            webhook: None,
+            server_name: server_name.to_owned(),
+            pem,
+            is_injected: false,
+        }
+    }
+
     /// Whom it trusts, as far as that can be read.
     pub(super) fn trusted(&self) -> Vec<CertificateDer<'static>> {
         certificates(&self.pem)

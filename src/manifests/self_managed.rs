@@ -8,15 +8,13 @@ use k8s_openapi::{
     api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::CustomResourceExt;
 use serde_json::json;
 
 use super::{
     Installation, ManifestError, NAME,
     component::{Component, Part, Patch},
-    role_ref, rule, value, workload,
+    configurations, definition, role_ref, rule, value, workload,
 };
-use crate::api::v1::Reservation;
 
 impl Installation {
     pub(super) fn self_managed(&self) -> Result<Component, ManifestError> {
@@ -57,38 +55,20 @@ impl Installation {
             namespace: None,
             ..metadata.clone()
         };
-        let named = |names: &[&str], rule: PolicyRule| PolicyRule {
-            resource_names: Some(names.iter().map(|name| (*name).to_owned()).collect()),
-            ..rule
-        };
         let role = Role {
             metadata: metadata.clone(),
             rules: Some(vec![
                 // A name can't be asked for before the object is there.
                 rule("", &["secrets"], &["create"]),
-                named(
-                    &SECRETS,
-                    rule("", &["secrets"], &["get", "list", "update", "watch"]),
-                ),
+                PolicyRule {
+                    resource_names: Some(SECRETS.map(str::to_owned).into()),
+                    ..rule("", &["secrets"], &["get", "list", "update", "watch"])
+                },
             ]),
         };
-        let configurations = [
-            "mutatingwebhookconfigurations",
-            "validatingwebhookconfigurations",
-        ];
-        let definitions = ["customresourcedefinitions"];
         let cluster_role = ClusterRole {
             metadata: everywhere.clone(),
-            rules: Some(vec![
-                named(
-                    &[NAME],
-                    rule("admissionregistration.k8s.io", &configurations, &PUBLISH),
-                ),
-                named(
-                    &[Reservation::crd_name()],
-                    rule("apiextensions.k8s.io", &definitions, &PUBLISH),
-                ),
-            ]),
+            rules: Some(vec![configurations(&["patch"]), definition(&["patch"])]),
             ..ClusterRole::default()
         };
         let mut role_ref = role_ref("Role");
@@ -117,5 +97,3 @@ impl Installation {
 const RIGHTS: &str = "harbormaster-certificates";
 
 const SECRETS: [&str; 2] = ["harbormaster-ca", "harbormaster-tls"];
-
-const PUBLISH: [&str; 4] = ["get", "list", "patch", "watch"];

@@ -2,9 +2,7 @@
 //! certificates, and keeps whom API servers trust.
 
 #[path = "certificates/site.rs"]
-mod site;
-
-use std::time::Duration;
+pub(crate) mod site;
 
 use k8s_openapi::ByteString;
 use kube::api::DeleteParams;
@@ -14,7 +12,6 @@ use self::site::{Site, WEBHOOKS};
 use crate::{
     own::{Own, Settings, nowhere},
     stage::{OWN_CONTROL_PLANE, install_crypto, until},
-    traffic::Traffic,
     trust::presented,
 };
 
@@ -138,32 +135,6 @@ async fn what_is_deleted_damaged_or_overwritten_is_made_good() {
 }
 
 #[tokio::test]
-async fn the_ca_and_its_leaves_are_exchanged_under_calls_and_none_fails() {
-    let _turn = OWN_CONTROL_PLANE.lock().await;
-    let site = Site::open().await;
-    let own = site.start("one", &[("CERTIFICATE_TIMES", FAST)]).await;
-    site.until_called().await;
-    site.keep("kept").await;
-    let first = site.root().await;
-    let traffic = Traffic::start(&site.client, "kept", 4);
-    // Beside, then alone.
-    site.until_trusted_are(2).await;
-    until("the first CA to be gone", async || {
-        let root = site.root().await;
-        let text = String::from_utf8(root.clone()).unwrap();
-        let is_alone = text.matches("BEGIN CERTIFICATE").count() == 1;
-        (is_alone && root != first).then_some(())
-    })
-    .await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let counts = traffic.stop().await;
-    counts.assert_none_failed();
-    site.assert_rights_are_just_enough();
-    drop(own);
-    site.close().await;
-}
-
-#[tokio::test]
 async fn without_an_api_server_the_door_opens_all_the_same() {
     install_crypto();
     let folder = tempfile::tempdir().unwrap();
@@ -181,4 +152,4 @@ async fn without_an_api_server_the_door_opens_all_the_same() {
 }
 
 /// A CA that is exchanged half a minute after it was made.
-const FAST: &str = "ca=45s,leaf=15s,settle=2s,retire=5s";
+pub(crate) const FAST: &str = "ca=45s,leaf=15s,settle=2s,retire=5s";

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     guards::{held, merge},
-    stage::{hosts, new_host, shared},
+    stage::{hosts, new_host, shared, until},
 };
 
 #[tokio::test]
@@ -53,5 +53,8 @@ async fn what_the_hooks_decided_is_counted_on_the_admin_port() {
     ] {
         assert!(metrics.contains(counted), "{counted} is not in\n{metrics}");
     }
-    assert_eq!(crate::stage::scrape(stage, "/readyz").await, "ok\n");
+    until("readiness", async || {
+        (crate::stage::scrape(stage, "/readyz").await == "ok\n").then_some(())
+    })
+    .await;
 }

@@ -1,8 +1,6 @@
 //! The same life with the real baremetal-operator and its own webhook, whose states, timing
 //! and refusals are its own; and what breaks in the midst of it.
 
-use std::path::{Path, PathBuf};
-
 use harbormaster::api::v1::{Phase, Reservation};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
@@ -18,6 +16,7 @@ use crate::{
         KEY, flat, host_until, hosts, install_crypto, named, namespaced, post_signed, program,
         reaches, reservation_until, reservations,
     },
+    tools,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,11 +167,11 @@ async fn hosts_that_fail_are_told_of_given_back_and_never_leave_a_booking_hangin
 /// is missing. The end of the process takes it down.
 async fn real() -> Option<MutexGuard<'static, Stage>> {
     static REAL: OnceCell<Mutex<Stage>> = OnceCell::const_new();
-    let tools = tools()?;
+    let tools = tools::folder_with(OPERATOR)?;
     let stage = REAL.get_or_init(async || {
         install_crypto();
         let cast = Cast::Operator {
-            program: unpack(&tools),
+            program: tools::unpack(&tools, OPERATOR),
             crds: tools.join("metal3/crds"),
         };
         let stage = Stage::set(program(), cast, Way::Url).await;
@@ -241,42 +240,4 @@ fn in_seconds(seconds: i64) -> Timestamp {
     whole.checked_add(span).unwrap()
 }
 
-/// The folder with the real operator, or a loud word that it is missing.
-#[expect(clippy::print_stderr, reason = "a test that did not run says so")]
-fn tools() -> Option<PathBuf> {
-    let named = std::env::var_os("METAL3_TOOLS").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tools");
-    let tools = named.unwrap_or(beside);
-    if tools.join("metal3/baremetal-operator.xz").exists() {
-        return Some(tools);
-    }
-    let complaint = "NOT RUN: set METAL3_TOOLS to a folder with metal3/baremetal-operator.xz and \
-                     metal3/crds/ to test with the real baremetal-operator";
-    assert!(
-        std::env::var_os("REQUIRE_METAL3_TOOLS").is_none(),
-        "{complaint}"
-    );
-    eprintln!("{complaint}");
-    None
-}
-
-/// Among what cargo keeps for tests: nothing is left behind elsewhere.
-fn unpack(tools: &Path) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
-    let packed = tools.join("metal3/baremetal-operator.xz");
-    let unpacked = std::process::Command::new("xz")
-        .arg("-dc")
-        .arg(packed)
-        .output()
-        .unwrap();
-    assert!(unpacked.status.success());
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let operator = folder.join("baremetal-operator");
-    // One that runs can't be written over, but another can take its name.
-    let new = tempfile::NamedTempFile::new_in(folder).unwrap();
-    std::fs::write(&new, unpacked.stdout).unwrap();
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&new, executable).unwrap();
-    new.into_temp_path().persist(&operator).unwrap();
-    operator
-}
+const OPERATOR: &str = "metal3/baremetal-operator";

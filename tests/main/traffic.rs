@@ -16,29 +16,17 @@ use tokio::task::JoinSet;
 /// The traffic, under way.
 pub(crate) struct Traffic {
     client: Client,
+    before: Served,
     stop: Arc<AtomicBool>,
     calls: Arc<AtomicU64>,
     people: JoinSet<Vec<String>>,
 }
 
-/// How it went.
-#[derive(Debug)]
-pub(crate) struct Counts {
-    /// As the people counted.
-    pub(crate) calls: u64,
-    /// What they were told when a call failed.
-    pub(crate) failures: Vec<String>,
-    /// As the API server counted: calls of our admission webhooks, and of our conversion.
-    pub(crate) admissions: u64,
-    pub(crate) conversions: u64,
-    /// Of them, those that failed.
-    pub(crate) failed: u64,
-}
-
 impl Traffic {
     /// So many people at once; the Reservation `name` must be there.
-    pub(crate) fn start(client: &Client, name: &'static str, people: usize) -> Self {
+    pub(crate) async fn start(client: &Client, name: &'static str, people: usize) -> Self {
         let mut traffic = Self {
+            before: Served::of(client).await,
             client: client.clone(),
             stop: Arc::default(),
             calls: Arc::default(),
@@ -65,48 +53,60 @@ impl Traffic {
     }
 
     /// How many calls there were until now.
-    #[expect(dead_code, reason = "for what goes on until so many were counted")]
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    pub(crate) async fn stop(self) -> Counts {
-        self.stop.store(true, Ordering::Relaxed);
-        let failures = self.people.join_all().await.concat();
-        let metrics = metrics(&self.client).await;
-        let admission = "apiserver_admission_webhook_request_total";
-        let conversion = "apiserver_conversion_webhook_request_total";
-        let rejected = sum(
-            &metrics,
-            "apiserver_admission_webhook_rejection_count",
-            "harbormaster",
-        );
-        let open = sum(&metrics, "apiserver_admission_webhook_fail_open_count", "");
-        let failed = sum(&metrics, conversion, r#"result="failure""#);
-        Counts {
-            calls: self.calls.load(Ordering::Relaxed),
-            failures,
-            admissions: sum(&metrics, admission, "harbormaster"),
-            conversions: sum(&metrics, conversion, ""),
-            failed: rejected + open + failed,
-        }
-    }
-}
-
-impl Counts {
-    /// Not one was lost, by anybody's count.
+    /// Ends it, and makes sure that not one call was lost, by anybody's count.
     #[expect(
         clippy::print_stderr,
         reason = "figures, for who asks with --nocapture"
     )]
-    pub(crate) fn assert_none_failed(&self) {
-        eprintln!("{self:?}");
-        assert!(self.failures.is_empty(), "{self:#?}");
-        assert_eq!(self.failed, 0, "{self:#?}");
-        assert!(
-            self.admissions + self.conversions >= self.calls,
-            "{self:#?}"
+    pub(crate) async fn stop(self, what: &str) {
+        self.stop.store(true, Ordering::Relaxed);
+        let failures = self.people.join_all().await.concat();
+        let calls = self.calls.load(Ordering::Relaxed);
+        let after = Served::of(&self.client).await;
+        let admissions = after.admissions - self.before.admissions;
+        let conversions = after.conversions - self.before.conversions;
+        let failed = after.failed - self.before.failed;
+        let counts = format!(
+            "{what}: {calls} calls by the people's count, {} of them failed; by the API server's \
+             {admissions} admissions and {conversions} conversions, {failed} failed",
+            failures.len()
         );
+        eprintln!("{counts}");
+        assert!(failures.is_empty(), "{counts}: {failures:#?}");
+        assert_eq!(failed, 0, "{counts}");
+        assert!(admissions + conversions >= calls, "{counts}");
+    }
+}
+
+/// What the API server has counted since its start.
+struct Served {
+    /// Calls of our admission webhooks, and of our conversion.
+    admissions: u64,
+    conversions: u64,
+    /// Of them, those that failed, also those whose failure nobody saw.
+    failed: u64,
+}
+
+impl Served {
+    async fn of(client: &Client) -> Self {
+        let metrics = metrics(client).await;
+        let sum = |name: &str, label: &str| sum(&metrics, name, label);
+        let conversion = "apiserver_conversion_webhook_request_total";
+        let ours = "harbormaster";
+        let failed = [
+            sum("apiserver_admission_webhook_rejection_count", ours),
+            sum("apiserver_admission_webhook_fail_open_count", ours),
+            sum(conversion, r#"result="failure""#),
+        ];
+        Self {
+            admissions: sum("apiserver_admission_webhook_request_total", ours),
+            conversions: sum(conversion, ""),
+            failed: failed.iter().sum(),
+        }
     }
 }
 

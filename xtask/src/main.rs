@@ -23,7 +23,7 @@ enum Task {
     /// Show the main job on a real etcd and kube-apiserver
     Demo(demo::Demo),
     Image(image::Image),
-    /// Run property tests by the million
+    /// Do for long what CI does for a moment
     Soak(soak::Soak),
     #[command(flatten)]
     Check(Check),

@@ -1,4 +1,4 @@
-//! `soak`: what CI does a few hundred times, for as long as one likes.
+//! `soak`: what CI does for a moment, for as long as one likes.
 
 use std::{
     process::Command,
@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use xtask::tool;
 
-/// Run property tests by the million
+/// Do for long what CI does for a moment
 #[derive(Args)]
 pub(crate) struct Soak {
     #[command(subcommand)]
@@ -19,6 +19,9 @@ pub(crate) struct Soak {
 
 #[derive(Subcommand)]
 enum What {
+    /// Call the hooks of replicas that come and go, and whose certificates are exchanged, and count
+    /// what fails
+    Calls(Calls),
     /// Convert made-up Reservations of every version there and back
     Conversion(Conversion),
     /// Drive the program's own code through seeded schedules of everything that can go wrong
@@ -31,6 +34,13 @@ struct Simulation {
     /// `--load BOOKINGS HOSTS`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
+}
+
+#[derive(Args)]
+struct Calls {
+    /// How many calls there are to be over each of the changes
+    #[arg(long, default_value_t = 10_000)]
+    count: u64,
 }
 
 #[derive(Args)]
@@ -47,6 +57,7 @@ struct Conversion {
 impl Soak {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.what {
+            What::Calls(calls) => calls.run(),
             What::Conversion(conversion) => conversion.run(),
             What::Simulation(simulation) => {
                 let mut run = tool::cargo();
@@ -62,6 +73,16 @@ impl Soak {
                 tool::run(run.args(simulation.arguments))
             }
         }
+    }
+}
+
+impl Calls {
+    fn run(self) -> anyhow::Result<()> {
+        let mut test = tool::cargo();
+        test.args(["test", "-p", "harbormaster", "--test", "main"]);
+        test.args(["--", "--nocapture", "rollout::"]);
+        test.env("SOAK_CALLS", self.count.to_string());
+        tool::run(&mut test)
     }
 }
 

@@ -4,11 +4,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
-use control_plane::ControlPlane;
+use control_plane::{ControlPlane, Process, ServiceEndpoints};
 use harbormaster::api::v1;
 use k8s_openapi::{
     api::{
@@ -36,50 +36,89 @@ pub(crate) struct Site {
     pub(crate) secrets: Api<Secret>,
     control_plane: ControlPlane,
     kubeconfig: PathBuf,
-    port: u16,
+    way: Way,
+    flags: Vec<&'static str>,
+}
+
+/// How the API server calls.
+enum Way {
+    Url { port: u16 },
+    Service,
 }
 
 impl Site {
     /// Installs all but the program, and nobody is trusted yet.
     pub(crate) async fn open() -> Self {
-        install_crypto();
         let control_plane = ControlPlane::start().await.unwrap();
+        Self::install(control_plane, Way::Url { port: free_port() }, &[]).await
+    }
+
+    /// The same, called as a Service by its endpoints. In a network namespace only.
+    pub(crate) async fn open_as_service(flags: &[&'static str]) -> Self {
+        let builder = ControlPlane::builder().endpoint_routing();
+        Self::install(builder.start().await.unwrap(), Way::Service, flags).await
+    }
+
+    async fn install(control_plane: ControlPlane, way: Way, flags: &[&'static str]) -> Self {
+        install_crypto();
         let groups = [
             "system:serviceaccounts",
             "system:serviceaccounts:harbormaster-system",
         ];
         let client = control_plane.client();
         let site = Self {
-            secrets: Api::namespaced(client.clone(), "harbormaster-system"),
+            secrets: Api::namespaced(client.clone(), NAMESPACE),
             client,
             kubeconfig: control_plane.kubeconfig_for(USER, &groups).unwrap(),
             control_plane,
-            port: free_port(),
+            way,
+            flags: flags.to_vec(),
         };
-        site.kubectl(&["create", "namespace", "harbormaster-system"]);
+        site.kubectl(&["create", "namespace", NAMESPACE]);
         let hosts = serde_json::to_string(&metal3::crd()).unwrap();
         site.apply("hosts", &hosts);
         site.apply("rbac", &site.generate("rbac"));
         site.apply("crds", &site.generate("crds"));
-        site.kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "crd",
-            "--all",
-            "--timeout=60s",
-        ]);
+        site.until_established();
         site.apply_webhooks();
         site
+    }
+
+    pub(crate) fn until_established(&self) {
+        let condition = "--for=condition=Established";
+        self.kubectl(&["wait", condition, "crd", "--all", "--timeout=60s"]);
+    }
+
+    /// Those of the Service, of which there are none yet.
+    pub(crate) async fn endpoints(&self) -> ServiceEndpoints {
+        let endpoints = self.control_plane.endpoints_service(NAMESPACE, NAME, &[]);
+        endpoints.await.unwrap()
+    }
+
+    /// The administrator's kubeconfig.
+    pub(crate) fn admin(&self) -> &Path {
+        self.control_plane.kubeconfig()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.control_plane.folder()
+    }
+
+    pub(crate) async fn spawn(&self, name: &'static str, command: &Command) -> Process {
+        self.control_plane.spawn(name, command).await.unwrap()
     }
 
     /// Starts a replica; the API server calls the one that is given no other port.
     pub(crate) async fn start(&self, name: &str, more: &[(&str, &str)]) -> Own {
         let folder = self.control_plane.folder().join(name);
         fs::create_dir_all(&folder).unwrap();
-        let port = self.port.to_string();
+        let port = match self.way {
+            Way::Url { port } => port.to_string(),
+            Way::Service => "0".to_owned(),
+        };
         let mut all = vec![
             ("TLS_MODE", "self-managed"),
-            ("POD_NAMESPACE", "harbormaster-system"),
+            ("POD_NAMESPACE", NAMESPACE),
             ("PORT", &*port),
         ];
         all.extend(more);
@@ -314,23 +353,24 @@ impl Site {
         Api::all(self.client.clone())
     }
 
-    fn generate(&self, what: &str) -> String {
-        let url = format!("--url=https://127.0.0.1:{}", self.port);
-        let output = Command::new(program())
-            .args(["generate", what, &url])
-            .output()
-            .unwrap();
+    pub(crate) fn generate(&self, what: &str) -> String {
+        let mut generate = Command::new(program());
+        generate.args(["generate", what]).args(&self.flags);
+        if let Way::Url { port } = self.way {
+            generate.arg(format!("--url=https://127.0.0.1:{port}"));
+        }
+        let output = generate.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn apply(&self, name: &str, manifest: &str) {
+    pub(crate) fn apply(&self, name: &str, manifest: &str) {
         let file = self.control_plane.folder().join(format!("{name}.yaml"));
         fs::write(&file, manifest).unwrap();
         self.kubectl(&["apply", "--server-side", "-f", file.to_str().unwrap()]);
     }
 
-    fn kubectl(&self, arguments: &[&str]) {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) {
         let output = self
             .control_plane
             .kubectl()
@@ -376,5 +416,7 @@ fn free_port() -> u16 {
 pub(crate) const WEBHOOKS: usize = 6;
 
 const NAME: &str = "harbormaster";
+
+pub(crate) const NAMESPACE: &str = "harbormaster-system";
 
 const CRD: &str = "reservations.harbormaster.dev";
