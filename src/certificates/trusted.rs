@@ -187,8 +187,8 @@ mod tests {
 
     const LIFETIME: Duration = Duration::from_secs(60);
 
-    fn ca() -> Authority {
-        Authority::create("ca", SystemTime::now(), LIFETIME).unwrap()
+    fn ca(name: &str) -> Authority {
+        Authority::create(name, SystemTime::now(), LIFETIME).unwrap()
     }
 
     fn place(name: &str, cas: &[&Authority]) -> Place {
@@ -198,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_chain_counts_by_each_live_bundle_and_name() {
-        let (ours, theirs) = (ca(), ca());
+        let (ours, theirs) = (ca("ours"), ca("theirs"));
         let names = ["h.n.svc".to_owned()];
         let pem = ours.issue(&names, SystemTime::now(), LIFETIME).unwrap();
         let identity = TlsIdentity::from_pem(pem.chain.as_bytes(), pem.key.as_bytes()).unwrap();
