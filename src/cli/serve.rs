@@ -46,12 +46,12 @@ impl Serve {
                 _ = terminate.recv() => return Ok(()),
                 _ = tokio::signal::ctrl_c() => return Ok(()),
             };
-            app.run(async move {
+            Box::pin(app.run(async move {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = tokio::signal::ctrl_c() => {}
                 }
-            })
+            }))
             .await
         })
     }
