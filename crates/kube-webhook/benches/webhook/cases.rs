@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use crate::{
-    client::{Client, request},
+    client::{Client, Connection, request},
     fixtures::{conversion, update},
     process::{Role, Running},
 };
@@ -77,19 +77,24 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// The framework first, whose answer the other server is to give.
+/// In turns, so that whatever else the machine does hits both alike. The framework first, whose
+/// answer the other server is to give.
 async fn compare(case: &Case, period: Duration) {
     let call = request(case.path, &case.body);
     let framework = Running::start(Role::Framework).await;
     let mut one = Client::new(framework.addr, &framework.ca).connect().await;
     let answer = one.call(&call).await.to_vec();
-    let ours = measure(&framework, case, &call, period).await;
-    drop(framework);
-
     let constant = Running::start(Role::Constant).await;
     let mut one = Client::new(constant.addr, &constant.ca).connect().await;
     one.call(&request("/reply", &answer)).await;
-    let theirs = measure(&constant, case, &call, period).await;
+
+    let mut theirs = Measured::start(&constant, case, &call, period / TURNS).await;
+    let mut ours = Measured::start(&framework, case, &call, period / TURNS).await;
+    for _ in 0..TURNS {
+        theirs.turn(&call, period / TURNS).await;
+        ours.turn(&call, period / TURNS).await;
+    }
+    let (theirs, ours) = (theirs.figures(), ours.figures());
     println!(
         "{:<30} ({} kB in, {} kB out)",
         case.name,
@@ -130,29 +135,60 @@ impl Figures {
     }
 }
 
-async fn measure(server: &Running, case: &Case, call: &[u8], period: Duration) -> Figures {
-    let client = Client::new(server.addr, &server.ca);
-    let mut connections = join_all((0..case.connections).map(|_| client.connect())).await;
-    let (idle, _) = server.memory();
-    // To warm up: code, allocator, the sockets' windows.
-    let end = Instant::now() + period / 10;
-    join_all(connections.iter_mut().map(|one| one.call_until(call, end))).await;
+/// A server under measurement.
+struct Measured<'a> {
+    server: &'a Running,
+    connections: Vec<Connection>,
+    idle: u64,
+    /// Before the first turn. Between its turns a server has nothing to do, so that two readings of
+    /// the kernel's coarse count are enough.
+    cpu: Duration,
+    elapsed: Duration,
+    times: Vec<u64>,
+}
 
-    let (cpu, started) = (server.cpu(), Instant::now());
-    let end = started + period;
-    let times = join_all(connections.iter_mut().map(|one| one.call_until(call, end))).await;
-    let elapsed = started.elapsed();
-    let cpu = server.cpu().saturating_sub(cpu);
-    let mut times: Vec<u64> = times.into_iter().flatten().collect();
-    times.sort_unstable();
-    let calls = f64::from(u32::try_from(times.len()).unwrap());
-    Figures {
-        calls_per_second: calls / elapsed.as_secs_f64(),
-        p50: times[times.len() / 2],
-        p99: times[times.len() * 99 / 100],
-        cpu_per_call: cpu.as_secs_f64() / calls,
-        idle,
-        peak: server.memory().1,
+impl<'a> Measured<'a> {
+    /// Connects, and warms up: code, allocator, the sockets' windows.
+    async fn start(server: &'a Running, case: &Case, call: &[u8], period: Duration) -> Self {
+        let client = Client::new(server.addr, &server.ca);
+        let connections = join_all((0..case.connections).map(|_| client.connect())).await;
+        let mut measured = Self {
+            server,
+            connections,
+            idle: server.memory().0,
+            cpu: Duration::ZERO,
+            elapsed: Duration::ZERO,
+            times: Vec::new(),
+        };
+        measured.turn(call, period).await;
+        Self {
+            cpu: server.cpu(),
+            elapsed: Duration::ZERO,
+            times: Vec::new(),
+            ..measured
+        }
+    }
+
+    async fn turn(&mut self, call: &[u8], period: Duration) {
+        let started = Instant::now();
+        let callers = self.connections.iter_mut();
+        let times = join_all(callers.map(|one| one.call_until(call, started + period))).await;
+        self.elapsed += started.elapsed();
+        self.times.extend(times.into_iter().flatten());
+    }
+
+    fn figures(mut self) -> Figures {
+        let cpu = self.server.cpu().saturating_sub(self.cpu);
+        self.times.sort_unstable();
+        let calls = f64::from(u32::try_from(self.times.len()).unwrap());
+        Figures {
+            calls_per_second: calls / self.elapsed.as_secs_f64(),
+            p50: self.times[self.times.len() / 2],
+            p99: self.times[self.times.len() * 99 / 100],
+            cpu_per_call: cpu.as_secs_f64() / calls,
+            idle: self.idle,
+            peak: self.server.memory().1,
+        }
     }
 }
 
@@ -192,3 +228,6 @@ fn mebibytes(kibibytes: u64) -> f64 {
 }
 
 const IDLE: usize = 10_000;
+
+/// Of each server.
+const TURNS: u32 = 20;
