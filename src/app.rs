@@ -4,12 +4,15 @@
 //! Harbormaster (hooks without a controller, a door without a recorder) looks healthy and
 //! isn't.
 
+mod api_server;
+mod identity;
+mod readiness;
+mod stop;
+
 use std::{
     future::Future,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -19,19 +22,26 @@ use futures::{
     future::{BoxFuture, OptionFuture},
 };
 use k8s_openapi::api::{authentication::v1::SelfSubjectReview, core::v1::Namespace};
-use kube::{Api, Client, CustomResourceExt, api::PostParams, config::KubeConfigOptions};
+use kube::{Api, CustomResourceExt};
 use kube_webhook::{Metrics, Server, TlsIdentity};
 use prometheus_client::registry::Registry;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+pub(crate) use self::api_server::client;
+use self::{
+    api_server::{account_namespace, cluster_uid, introduce},
+    identity::{events_identity, identity},
+    readiness::{caches, senders, trust},
+    stop::Stop,
+};
 use crate::{
-    admin::{self, Admin, Check, Verdict},
+    admin::{self, Admin},
     api::v1::Reservation,
     callbacks::{Callbacks, Portal},
-    certificates::{self, Places, Rotator, SelfManaged, Standing, Trusted},
+    certificates::{self, Places, Rotator, SelfManaged, Trusted},
     clock::Clock,
-    config::{Config, EventsTls, TlsMode},
+    config::{Config, TlsMode},
     events::{
         intake::{Door, routes},
         metrics::EventMetrics,
@@ -40,11 +50,11 @@ use crate::{
         signature::Secrets,
         spool::{Spool, Writer},
     },
+    manifests::service_names,
     reservations::{
-        caches::{Caches, Feeds, Freshness},
+        caches::{Caches, Feeds},
         controller,
         election::{Election, LEASE},
-        host::within_deadline,
         lookup,
         metrics::ControllerMetrics,
         user_data::Template,
@@ -164,7 +174,7 @@ impl App {
         let places = Places::new(&client, &registered, &[Reservation::crd_name()]);
         let rotator = match &config.tls {
             TlsMode::SelfManaged { names, timing } => {
-                let service = certificates::service_names(own_namespace);
+                let service = service_names(own_namespace);
                 let settings = SelfManaged {
                     names: names.iter().cloned().chain(service).collect(),
                     timing: *timing,
@@ -351,104 +361,6 @@ impl App {
     }
 }
 
-/// Whether there is a sender whose events can be taken.
-fn senders(secrets: Secrets) -> Check {
-    Check::new("events", move || {
-        if secrets.is_unsigned_mode() {
-            Verdict::ReadyBut("no WEBHOOK_SECRET is set, so signatures are not checked".to_owned())
-        } else if secrets.refuses_all() {
-            Verdict::Unready("WEBHOOK_SECRETS_DIR holds no secret: every event gets 401".to_owned())
-        } else {
-            Verdict::Ready
-        }
-    })
-}
-
-/// Whether API servers will accept what we present.
-fn trust(trusted: Trusted) -> Check {
-    Check::new("trust", move || match trusted.standing() {
-        Standing::Unasked => {
-            Verdict::Unready("the API server hasn't said yet whom it trusts".to_owned())
-        }
-        Standing::Unregistered => Verdict::ReadyBut("no webhook leads to us yet".to_owned()),
-        Standing::Accepted => Verdict::Ready,
-        Standing::Refused(why) => {
-            Verdict::Unready(format!("{why}; `harbormaster check` says what to do"))
-        }
-    })
-}
-
-/// Whether the hooks know what they are asked about.
-fn caches(caches: Caches) -> Check {
-    Check::new("caches", move || match caches.freshness() {
-        Freshness::Unknown => {
-            Verdict::Unready("hosts, calendars and Reservations weren't read yet".to_owned())
-        }
-        // Others know no better, and an event can still be taken.
-        Freshness::AsOf(time) => Verdict::ReadyBut(format!("what is known is of {time}")),
-        Freshness::Current => Verdict::Ready,
-    })
-}
-
-/// One switch for all tasks.
-struct Stop(Arc<watch::Sender<bool>>);
-
-impl Stop {
-    fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
-    }
-
-    fn wait(&self) -> BoxFuture<'static, ()> {
-        let mut receiver = self.0.subscribe();
-        async move {
-            // An error means that the switch is gone, and with it the reason to run.
-            let _ = receiver.wait_for(|stopped| *stopped).await;
-        }
-        .boxed()
-    }
-
-    fn is_on(&self) -> watch::Receiver<bool> {
-        self.0.subscribe()
-    }
-
-    fn now(&self) {
-        self.0.send_replace(true);
-    }
-}
-
-/// In-cluster configuration first, then KUBECONFIG or the usual file: the order of the
-/// earlier receiver, which is the reverse of kube's own.
-pub(crate) async fn client(kubeconfig: Option<&PathBuf>) -> anyhow::Result<Client> {
-    let options = KubeConfigOptions::default();
-    let mut config = match kubeconfig {
-        Some(file) => {
-            let read = kube::config::Kubeconfig::read_from(file)
-                .with_context(|| format!("--kubeconfig {}", file.display()))?;
-            kube::Config::from_custom_kubeconfig(read, &options).await?
-        }
-        None => match kube::Config::incluster() {
-            Ok(config) => config,
-            Err(_) => kube::Config::from_kubeconfig(&options).await.context(
-                "no API server: neither is this a pod, nor can KUBECONFIG or ~/.kube/config be \
-                 read; name a file with --kubeconfig",
-            )?,
-        },
-    };
-    // kube retries by itself, up to 15 times and as slowly as the server asks: our calls
-    // have deadlines of their own, and tell when they failed.
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // Without it, a watch over a connection that died silently would wait for ever.
-    config.read_timeout = Some(WATCH_TIMEOUT);
-    Ok(Client::try_from(config)?)
-}
-
-/// The namespace of the service account, in a pod.
-fn account_namespace() -> Option<String> {
-    let text = std::fs::read_to_string(ACCOUNT_NAMESPACE).ok()?;
-    Some(text.trim().to_owned()).filter(|name| !name.is_empty())
-}
-
 /// A pod's host name is the pod's name; the rest tells two runs of one from each other, so
 /// that a container that comes back doesn't take its predecessor's term for its own.
 fn identity_of_replica() -> String {
@@ -482,85 +394,3 @@ async fn spool(folder: PathBuf, limit: u64) -> Option<(Spool, Writer)> {
         }
     }
 }
-
-/// Which cluster this is: its `kube-system` namespace is made once, and its UID stays.
-async fn cluster_uid(namespaces: &Api<Namespace>) -> Result<String, kube::Error> {
-    let namespace = namespaces.get("kube-system").await?;
-    Ok(namespace.metadata.uid.unwrap_or_default())
-}
-
-/// Asks the API server who we are until it answers.
-async fn introduce(reviews: &Api<SelfSubjectReview>, own_user: &OwnUser) {
-    let mut pause = SHORTEST_PAUSE;
-    loop {
-        match ask_own_user(reviews).await {
-            Ok(user) => {
-                info!(user, "connected to the API server");
-                own_user.learn(user);
-                return;
-            }
-            Err(error) => warn!("no hosts are looked after yet: {error:#}"),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-/// Who we are, as the API server sees it: what the guard lets through.
-async fn ask_own_user(reviews: &Api<SelfSubjectReview>) -> anyhow::Result<String> {
-    let params = PostParams::default();
-    let question = SelfSubjectReview::default();
-    let answer = within_deadline(reviews.create(&params, &question))
-        .await
-        .context("the API server can't be asked who we are")?;
-    answer
-        .status
-        .and_then(|status| status.user_info?.username)
-        .context("the API server doesn't say who we are")
-}
-
-async fn events_identity(files: &EventsTls) -> anyhow::Result<TlsIdentity> {
-    let EventsTls { chain, key } = files;
-    let identity = TlsIdentity::from_files(chain, key).await;
-    identity.with_context(|| {
-        let (chain, key) = (chain.display(), key.display());
-        format!("EVENTS_TLS_CERT_FILE {chain}, EVENTS_TLS_KEY_FILE {key}")
-    })
-}
-
-async fn identity(mode: TlsMode) -> anyhow::Result<TlsIdentity> {
-    match mode {
-        TlsMode::Files { chain, key } => {
-            TlsIdentity::from_files(&chain, &key)
-                .await
-                .with_context(|| {
-                    format!(
-                        "TLS_CERT_FILE {}, TLS_KEY_FILE {}",
-                        chain.display(),
-                        key.display()
-                    )
-                })
-        }
-        TlsMode::Ephemeral { names } => {
-            let usual = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-            let names: Vec<_> = usual.into_iter().chain(names).collect();
-            let (identity, ca) = TlsIdentity::ephemeral(&names)?;
-            warn!("serving with a certificate made up for this run; its CA is\n{ca}");
-            Ok(identity)
-        }
-        // Nobody trusts it: for handshakes until the Secret has been read.
-        TlsMode::SelfManaged { names, .. } => Ok(TlsIdentity::ephemeral(&names)?.0),
-    }
-}
-
-/// Where the kubelet puts it.
-const ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A little longer than the 290 s after which a quiet watch is ended by the API server.
-const WATCH_TIMEOUT: Duration = Duration::from_secs(295);

@@ -18,9 +18,15 @@ mod rotator;
 mod secrets;
 mod trusted;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
+use futures::{StreamExt, stream::BoxStream};
+use kube::{
+    Api, Resource,
+    runtime::{WatchStreamExt, watcher::watch_object},
+};
 use kube_webhook::certs::rotation::Timing;
+use serde::de::DeserializeOwned;
 
 pub(crate) use self::{
     follower::follow,
@@ -29,7 +35,6 @@ pub(crate) use self::{
     secrets::Secrets,
     trusted::{Standing, Trusted},
 };
-use crate::manifests::NAME;
 
 /// How it is done, beyond what the cluster says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +45,12 @@ pub(crate) struct SelfManaged {
     pub timing: Timing,
 }
 
-/// By which names the Service in front of us is called.
-pub(crate) fn service_names(namespace: &str) -> [String; 2] {
-    let name = format!("{NAME}.{namespace}.svc");
-    [format!("{name}.cluster.local"), name]
+/// Something whenever this object has changed, or may have.
+fn changes_of<K>(api: &Api<K>, name: &str) -> BoxStream<'static, ()>
+where
+    K: Resource + Clone + DeserializeOwned + fmt::Debug + Send + 'static,
+{
+    let watch = watch_object(api.clone(), name).default_backoff();
+    // An error tells nothing of the object: the watch begins anew by itself.
+    watch.filter_map(async |seen| seen.ok().map(drop)).boxed()
 }

@@ -384,8 +384,20 @@ fn value(object: &impl Serialize) -> serde_json::Result<Value> {
     serde_json::to_value(object)
 }
 
+/// By which names the Service in front of us is called.
+pub(crate) fn service_names(namespace: &str) -> [String; 2] {
+    let name = format!("{NAME}.{namespace}.svc");
+    [name.clone(), format!("{name}.cluster.local")]
+}
+
 /// The ServiceAccount, Service, Deployment and configurations all bear it.
 pub const NAME: &str = "harbormaster";
+
+/// The Secret with the certificate that is served, whoever makes it.
+pub(crate) const TLS_SECRET: &str = "harbormaster-tls";
+
+/// The Secret of the CAs that the program makes itself.
+pub(crate) const CA_SECRET: &str = "harbormaster-ca";
 
 /// The image, unless another is named: as `cargo xtask image` calls it.
 pub const IMAGE: &str = concat!("harbormaster:", env!("CARGO_PKG_VERSION"));

@@ -8,7 +8,8 @@ use kube_webhook::{
 };
 use tracing::{debug, info, warn};
 
-use super::secrets::{LEAF, Secrets};
+use super::secrets::Secrets;
+use crate::manifests::TLS_SECRET;
 
 /// Follows the Secret until `shutdown`.
 pub(crate) async fn follow(
@@ -22,8 +23,8 @@ pub(crate) async fn follow(
             Ok(Some(pem)) => {
                 present(&identity, &pem);
             }
-            Ok(None) => debug!(secret = LEAF, "holds no certificate yet"),
-            Err(error) => debug!(secret = LEAF, "can't be watched: {error}"),
+            Ok(None) => debug!(secret = TLS_SECRET, "holds no certificate yet"),
+            Err(error) => debug!(secret = TLS_SECRET, "can't be watched: {error}"),
         }
     }
 }
@@ -35,11 +36,14 @@ fn present(identity: &TlsIdentity, pem: &Pem) -> bool {
     }
     match identity.replace(pem.chain.as_bytes(), pem.key.as_bytes()) {
         Ok(()) => {
-            info!(secret = LEAF, "serving certificate renewed");
+            info!(secret = TLS_SECRET, "serving certificate renewed");
             true
         }
         Err(error) => {
-            warn!(secret = LEAF, "serving certificate not renewed: {error}");
+            warn!(
+                secret = TLS_SECRET,
+                "serving certificate not renewed: {error}"
+            );
             false
         }
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use axum::http::Uri;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures::{Stream, StreamExt, stream::select_all};
+use futures::{Stream, stream::select_all};
 use k8s_openapi::{
     api::admissionregistration::v1::{
         MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -20,12 +20,12 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams},
     core::PartialObjectMeta,
     discovery::ApiResource,
-    runtime::{WatchStreamExt, watcher::watch_object},
 };
 use kube_webhook::{Registered, Target, certs::certificates};
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
+use super::changes_of;
 use crate::{
     manifests::NAME,
     reservations::host::{ApiError, within_deadline},
@@ -153,16 +153,8 @@ impl Places {
 
     /// Something whenever one of the objects has changed, or may have.
     pub(crate) fn changes(&self) -> impl Stream<Item = ()> + Send + use<> {
-        let watches: Vec<_> = self
-            .objects
-            .iter()
-            .map(|object| {
-                let watch = watch_object(object.metadata.clone(), &object.name).default_backoff();
-                // An error tells nothing of the object: the watch begins anew by itself.
-                watch.filter_map(async |seen| seen.ok().map(drop)).boxed()
-            })
-            .collect();
-        select_all(watches)
+        let objects = self.objects.iter();
+        select_all(objects.map(|object| changes_of(&object.metadata, &object.name)))
     }
 }
 

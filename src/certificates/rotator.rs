@@ -26,9 +26,12 @@ use tracing::{info, warn};
 use super::{
     SelfManaged,
     places::{Place, Places},
-    secrets::{Authorities, CA, LEAF, Leaf, Secrets},
+    secrets::{Authorities, Leaf, Secrets},
 };
-use crate::reservations::host::ApiError;
+use crate::{
+    manifests::{CA_SECRET, TLS_SECRET},
+    reservations::host::ApiError,
+};
 
 /// Keeps the CAs and the leaf.
 #[derive(Clone, Debug)]
@@ -46,7 +49,7 @@ enum RotationError {
     #[error("{0}: check TLS_EXTRA_NAMES")]
     Make(#[from] TlsError),
     #[error(
-        "Secret {LEAF} is cert-manager's: delete its Certificate and the Secret, or set \
+        "Secret {TLS_SECRET} is cert-manager's: delete its Certificate and the Secret, or set \
          TLS_MODE=files"
     )]
     CertManager,
@@ -139,7 +142,7 @@ impl Rotator {
             Step::Begin => {
                 begin(state, cas, now, self.settings.timing.ca)?;
                 self.secrets.store_authorities(cas).await?;
-                info!(secret = CA, "a new CA is there");
+                info!(secret = CA_SECRET, "a new CA is there");
             }
             Step::Publish => {
                 self.places
@@ -156,7 +159,7 @@ impl Rotator {
                 if let Some(authority) = authority {
                     let pem = authority.issue(names, now, self.settings.timing.leaf)?;
                     self.secrets.store_leaf(leaf, &pem).await?;
-                    info!(secret = LEAF, ?names, "issued a serving certificate");
+                    info!(secret = TLS_SECRET, ?names, "issued a serving certificate");
                 }
             }
             Step::Promote => {
@@ -165,14 +168,14 @@ impl Rotator {
                 cas.signing = cas.next.take();
                 self.secrets.store_authorities(cas).await?;
                 info!(
-                    secret = CA,
+                    secret = CA_SECRET,
                     "the new CA is trusted everywhere, and issues from now on"
                 );
             }
             Step::Retire => {
                 cas.old.clear();
                 self.secrets.store_authorities(cas).await?;
-                info!(secret = CA, "the old CA is trusted no more");
+                info!(secret = CA_SECRET, "the old CA is trusted no more");
             }
             Step::Wait => {}
         }

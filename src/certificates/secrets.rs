@@ -14,13 +14,17 @@ use kube::{
     Api, Client,
     api::PostParams,
     core::PartialObjectMeta,
-    runtime::{WatchStreamExt, watcher::watch_object},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, watch_object},
+    },
 };
 use kube_webhook::certs::{Authority, Pem, bundle, certificates};
 use rustls::pki_types::CertificateDer;
 
+use super::changes_of;
 use crate::{
-    manifests::NAME,
+    manifests::{CA_SECRET, NAME, TLS_SECRET},
     reservations::host::{ApiError, within_deadline},
 };
 
@@ -32,7 +36,6 @@ pub(crate) struct Secrets {
 }
 
 /// The CAs, and what they were read from.
-#[derive(Debug)]
 pub(super) struct Authorities {
     pub(super) signing: Option<Authority>,
     pub(super) next: Option<Authority>,
@@ -42,7 +45,6 @@ pub(super) struct Authorities {
 }
 
 /// The leaf, and what it was read from.
-#[derive(Debug)]
 pub(super) struct Leaf {
     pub(super) pem: Option<Pem>,
     /// Whether cert-manager keeps this Secret.
@@ -60,25 +62,32 @@ impl Secrets {
 
     pub(super) async fn authorities(&self) -> Result<Authorities, ApiError> {
         Ok(Authorities::of(
-            within_deadline(self.api.get_opt(CA)).await?,
+            within_deadline(self.api.get_opt(CA_SECRET)).await?,
         ))
     }
 
     pub(super) async fn leaf(&self) -> Result<Leaf, ApiError> {
-        Ok(Leaf::of(within_deadline(self.api.get_opt(LEAF)).await?))
+        Ok(Leaf::of(
+            within_deadline(self.api.get_opt(TLS_SECRET)).await?,
+        ))
     }
 
     /// Stores the CAs over what they were read from.
     pub(super) async fn store_authorities(&self, cas: &Authorities) -> Result<(), ApiError> {
-        self.store(CA, "Opaque", cas.read.as_ref(), cas.data())
+        self.store(CA_SECRET, "Opaque", cas.read.as_ref(), cas.data())
             .await
     }
 
     /// Stores another leaf over the one that was read.
     pub(super) async fn store_leaf(&self, before: &Leaf, pem: &Pem) -> Result<(), ApiError> {
         let data = [(CHAIN, pem.chain.clone()), (KEY, pem.key.clone())];
-        self.store(LEAF, "kubernetes.io/tls", before.read.as_ref(), data.into())
-            .await
+        self.store(
+            TLS_SECRET,
+            "kubernetes.io/tls",
+            before.read.as_ref(),
+            data.into(),
+        )
+        .await
     }
 
     async fn store(
@@ -121,18 +130,14 @@ impl Secrets {
     /// The leaf whenever it has changed; nothing while there is none, or it can't be read.
     pub(super) fn leaves(
         &self,
-    ) -> impl Stream<Item = Result<Option<Pem>, ApiError>> + Send + use<> {
-        let watch = watch_object(self.api.clone(), LEAF).default_backoff();
-        watch.map(|seen| Ok(Leaf::of(seen.map_err(watch_error)?).pem))
+    ) -> impl Stream<Item = Result<Option<Pem>, watcher::Error>> + Send + use<> {
+        let watch = watch_object(self.api.clone(), TLS_SECRET).default_backoff();
+        watch.map(|seen| Ok(Leaf::of(seen?).pem))
     }
 
     /// Something whenever one of them has changed, or may have.
     pub(super) fn changes(&self) -> impl Stream<Item = ()> + Send + use<> {
-        let watches = [CA, LEAF].map(|name| {
-            let watch = watch_object(self.metadata.clone(), name).default_backoff();
-            watch.filter_map(async |seen| seen.ok().map(drop)).boxed()
-        });
-        select_all(watches)
+        select_all([CA_SECRET, TLS_SECRET].map(|name| changes_of(&self.metadata, name)))
     }
 }
 
@@ -216,23 +221,6 @@ fn text(secret: Option<&Secret>, key: &str) -> Option<String> {
     let bytes = &secret?.data.as_ref()?.get(key)?.0;
     String::from_utf8(bytes.clone()).ok()
 }
-
-fn watch_error(error: kube::runtime::watcher::Error) -> ApiError {
-    use kube::runtime::watcher::Error;
-    match error {
-        Error::InitialListFailed(error)
-        | Error::WatchStartFailed(error)
-        | Error::WatchFailed(error) => ApiError::Kube(error),
-        Error::WatchError(status) => ApiError::Kube(kube::Error::Api(status)),
-        Error::NoResourceVersion => ApiError::Timeout,
-    }
-}
-
-/// The Secret of the CAs.
-pub(crate) const CA: &str = "harbormaster-ca";
-
-/// The Secret of the leaf.
-pub(crate) const LEAF: &str = "harbormaster-tls";
 
 /// All that is trusted: what a sender's trust store needs.
 const TRUSTED: &str = "ca.crt";

@@ -4,8 +4,9 @@
 use serde_json::json;
 
 use super::{
-    Installation, ManifestError, NAME,
+    Installation, ManifestError, NAME, TLS_SECRET,
     component::{Component, Part, Patch},
+    service_names,
 };
 
 impl Installation {
@@ -25,9 +26,10 @@ impl Installation {
                 "spec": spec,
             }))
         };
-        let service = format!("{NAME}.{}.svc", self.namespace);
-        let mut names = vec![service.clone(), format!("{service}.cluster.local")];
-        names.extend(self.extra_names.iter().cloned());
+        let names: Vec<_> = service_names(&self.namespace)
+            .into_iter()
+            .chain(self.extra_names.iter().cloned())
+            .collect();
         let objects = [
             object("Issuer", SELF_SIGNED, json!({"selfSigned": {}})),
             object(
@@ -47,7 +49,7 @@ impl Installation {
                 "Certificate",
                 NAME,
                 json!({
-                    "secretName": "harbormaster-tls",
+                    "secretName": TLS_SECRET,
                     "dnsNames": names,
                     "duration": "2160h",
                     "issuerRef": {"kind": "Issuer", "name": NAME},

@@ -11,7 +11,7 @@ use k8s_openapi::{
 use serde_json::json;
 
 use super::{
-    Installation, ManifestError, NAME,
+    CA_SECRET, Installation, ManifestError, NAME, TLS_SECRET,
     component::{Component, Part, Patch},
     configurations, definition, role_ref, rule, value, workload,
 };
@@ -96,4 +96,4 @@ impl Installation {
 
 const RIGHTS: &str = "harbormaster-certificates";
 
-const SECRETS: [&str; 2] = ["harbormaster-ca", "harbormaster-tls"];
+const SECRETS: [&str; 2] = [CA_SECRET, TLS_SECRET];

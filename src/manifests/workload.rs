@@ -23,7 +23,7 @@ use k8s_openapi::{
 use serde_json::json;
 
 use super::{
-    Installation, ManifestError, NAME,
+    Installation, ManifestError, NAME, TLS_SECRET,
     component::{Component, Part, Patch},
     labels, value,
 };
@@ -134,7 +134,7 @@ impl Installation {
                 Volume {
                     name: "tls".to_owned(),
                     secret: Some(SecretVolumeSource {
-                        secret_name: Some("harbormaster-tls".to_owned()),
+                        secret_name: Some(TLS_SECRET.to_owned()),
                         ..SecretVolumeSource::default()
                     }),
                     ..Volume::default()
