@@ -27,10 +27,13 @@ impl ByName {
     }
 
     fn choose(&self, name: Option<&str>) -> &TlsIdentity {
+        if self.others.is_empty() {
+            return &self.first;
+        }
         let Some(name) = name.and_then(|name| ServerName::try_from(name).ok()) else {
             return &self.first;
         };
-        if self.others.is_empty() || is_for(&self.first, &name) {
+        if is_for(&self.first, &name) {
             return &self.first;
         }
         let mut others = self.others.iter();
@@ -55,8 +58,9 @@ impl fmt::Debug for ByName {
 
 /// As a peer would judge it, wildcards and all.
 fn is_for(identity: &TlsIdentity, name: &ServerName<'_>) -> bool {
-    let chain = identity.chain();
-    let leaf = chain
+    let pair = identity.current.get();
+    let leaf = pair
+        .cert
         .first()
         .map(|leaf: &CertificateDer<'_>| ParsedCertificate::try_from(leaf));
     matches!(leaf, Some(Ok(leaf)) if verify_server_name(&leaf, name).is_ok())

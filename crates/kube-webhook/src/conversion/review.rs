@@ -165,8 +165,8 @@ impl<'a> Texts<'a> {
         let texts = match &mut self.texts {
             Some(texts) => texts,
             none => {
-                let (_, request) = ConversionRequest::<&RawValue>::read(self.body)?;
-                none.insert(request.objects().to_vec())
+                let request = ConversionRequest::<&RawValue>::read(self.body)?;
+                none.insert(request.into_objects())
             }
         };
         let text = texts.get(index).copied();

@@ -14,9 +14,9 @@ pub(crate) use each::{ConversionHead, Objects, read_each};
 #[serde(bound(deserialize = "O: Deserialize<'de>"))]
 pub(crate) struct ConversionRequest<'a, O> {
     #[serde(borrow, default)]
-    pub(crate) uid: Text<'a>,
+    uid: Text<'a>,
     #[serde(borrow, default, rename = "desiredAPIVersion")]
-    pub(crate) desired_api_version: Text<'a>,
+    desired_api_version: Text<'a>,
     // Go writes an empty list as null.
     #[serde(default = "no_objects")]
     objects: Option<Vec<O>>,
@@ -24,8 +24,8 @@ pub(crate) struct ConversionRequest<'a, O> {
 
 impl<'a, O: Deserialize<'a>> ConversionRequest<'a, O> {
     /// Reads a review; without a uid or a desired version it could not be answered.
-    pub(crate) fn read(body: &'a [u8]) -> Result<(ReviewVersion, Self), Fault> {
-        let (version, request): (_, Self) = read(body, GROUP, KIND)?;
+    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Fault> {
+        let (_, request): (_, Self) = read(body, GROUP, KIND)?;
         if request.uid.trim().is_empty() {
             return Err(Fault::bad_request("the review's request has no uid"));
         }
@@ -34,11 +34,11 @@ impl<'a, O: Deserialize<'a>> ConversionRequest<'a, O> {
                 "the review's request has no desiredAPIVersion",
             ));
         }
-        Ok((version, request))
+        Ok(request)
     }
 
-    pub(crate) fn objects(&self) -> &[O] {
-        self.objects.as_deref().unwrap_or_default()
+    pub(crate) fn into_objects(self) -> Vec<O> {
+        self.objects.unwrap_or_default()
     }
 }
 
