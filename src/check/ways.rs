@@ -63,7 +63,9 @@ fn second_certificate(observed: &Observed, now: Timestamp, findings: &mut Findin
     let key = file.rsplit_once('/').map_or(file, |(_, key)| key);
     let mounted = observed.events_certificate.as_ref();
     let mounted = mounted.and_then(|name| Some((name, observed.secrets.get(name)?)));
-    let Some((name, secret)) = mounted else {
+    // Mounted from elsewhere, or not to be read: what is in it can't be told.
+    let Some((name, secret)) = mounted.filter(|(_, secret)| !matches!(secret, Reading::Unknown))
+    else {
         way_by_name(
             file,
             "a name that it is for",
@@ -79,20 +81,9 @@ fn second_certificate(observed: &Observed, now: Timestamp, findings: &mut Findin
         "kubectl create secret tls {name} --namespace {namespace} --cert=events.crt \
          --key=events.key --dry-run=client -o yaml | kubectl apply -f -    # events.crt: the chain"
     );
-    let chain = match secret {
-        Reading::Unknown => {
-            way_by_name(
-                file,
-                "a name that it is for",
-                "NAME",
-                "its issuer",
-                findings,
-            );
-            return;
-        }
-        Reading::Missing => None,
-        Reading::Found(secret) => secret.data.as_ref().and_then(|data| data.get(key)),
-    };
+    let chain = secret
+        .found()
+        .and_then(|secret| secret.data.as_ref()?.get(key));
     let chain = chain.and_then(|pem| certificates::bundle(&pem.0));
     let Some(facts) = chain.as_ref().and_then(|chain| Facts::of(chain.first()?)) else {
         findings.error(
