@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use xtask::stage::{NAMESPACE, Stage, USER};
 
 use crate::stage::{
-    flat, hosts, named, new_host, post_signed, reaches, reservation_until, reservations, shared,
+    flat, hosts, new_host, post_signed, reaches, reservation_until, reservations, reserve, shared,
     until,
 };
 
@@ -356,19 +356,11 @@ async fn a_host_whose_booking_waits_is_not_used_for_anything_else() {
 }
 
 async fn book(stage: &Stage, name: &str, host: &str, start: &str) {
-    let mut reservation = Reservation {
-        metadata: named(name),
-        ..Reservation::default()
-    };
-    reservation.spec = serde_json::from_value(json!({
+    let spec = json!({
         "target": {"hostRef": {"name": host}},
         "window": {"start": start, "end": "2199-01-02T00:00:00Z"},
-    }))
-    .unwrap();
-    reservations(stage)
-        .create(&PostParams::default(), &reservation)
-        .await
-        .unwrap();
+    });
+    reserve(stage, name, spec).await;
     reservation_until(stage, name, "to be accepted", |reservation| {
         let status = reservation.status.clone().unwrap_or_default();
         let mut conditions = status.conditions.iter();

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, api::PostParams};
 use metal3::BareMetalHost;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use xtask::stage::{Cast, Stage, Way};
 
@@ -14,7 +14,7 @@ use crate::{
     leaders::{forget_the_lease, leader, signal},
     stage::{
         KEY, flat, host_until, hosts, install_crypto, named, namespaced, post_signed, program,
-        reaches, reservation_until, reservations,
+        reaches, reservation_until, reservations, reserve,
     },
     tools,
 };
@@ -145,7 +145,7 @@ async fn hosts_that_fail_are_told_of_given_back_and_never_leave_a_booking_hangin
             "access": {"authorizedKeys": [{"key": KEY}]},
             "lifecycle": {"provisionTimeout": "20s"},
         });
-        book(&stage, name, spec).await;
+        reserve(&stage, name, spec).await;
     }
     for (name, reason) in stuck {
         let told = |it: &Reservation| self::reason(it, "Provisioned") == Some(reason);
@@ -208,17 +208,6 @@ async fn create(stage: &Stage, name: &str) {
     let params = PostParams::default();
     secrets.create(&params, &credentials).await.unwrap();
     crate::stage::create_host(stage, name).await;
-}
-
-async fn book(stage: &Stage, name: &str, spec: Value) {
-    let reservation = Reservation {
-        metadata: named(name),
-        spec: serde_json::from_value(spec).unwrap(),
-        ..Reservation::default()
-    };
-    let params = PostParams::default();
-    let reservations = reservations(stage);
-    reservations.create(&params, &reservation).await.unwrap();
 }
 
 async fn is_clean_and_free(stage: &Stage, name: &str) {

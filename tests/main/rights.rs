@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use control_plane::AuditEvent;
+use control_plane::{AuditEvent, ControlPlane};
 use harbormaster::api::v1::Phase;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
@@ -33,22 +33,7 @@ async fn a_whole_life_needs_all_rights_and_no_other() {
         .unwrap();
     live(&stage).await;
 
-    let events = stage.control_plane().audit_log().events().unwrap();
-    let ours: Vec<_> = events
-        .iter()
-        .filter(|event| event.user.username == USER)
-        .collect();
-    // An API server that has just started refuses everybody until it has read the roles, so
-    // what counts is the last answer to each question.
-    let mut answers = BTreeMap::new();
-    for event in &ours {
-        let path = event.request_uri.split('?').next();
-        answers.insert((&event.verb, path), event.code());
-    }
-    answers.retain(|_, code| *code == Some(403));
-    assert!(answers.is_empty(), "{answers:?}");
-
-    let used: BTreeSet<_> = ours.iter().filter_map(|event| right(event)).collect();
+    let used = used(stage.control_plane());
     let mut idle = granted();
     idle.retain(|right| !used.contains(right) && right != SOMETIMES);
     let rarely: BTreeSet<_> = RARELY.iter().map(|&(right, _)| right.to_owned()).collect();
@@ -150,8 +135,27 @@ async fn live(stage: &Stage) {
     .await;
 }
 
+/// The rights that the program made use of; at the end it was refused none.
+pub(crate) fn used(control_plane: &ControlPlane) -> BTreeSet<String> {
+    let events = control_plane.audit_log().events().unwrap();
+    let ours: Vec<_> = events
+        .iter()
+        .filter(|event| event.user.username == USER)
+        .collect();
+    // An API server that has just started refuses everybody until it has read the roles, so
+    // what counts is the last answer to each question.
+    let mut answers = BTreeMap::new();
+    for event in &ours {
+        let path = event.request_uri.split('?').next();
+        answers.insert((&event.verb, path), event.code());
+    }
+    answers.retain(|_, code| *code == Some(403));
+    assert!(answers.is_empty(), "{answers:?}");
+    ours.iter().filter_map(|event| right(event)).collect()
+}
+
 /// What a request was about, as a right is written here.
-pub(crate) fn right(event: &AuditEvent) -> Option<String> {
+fn right(event: &AuditEvent) -> Option<String> {
     let object = event.object_ref.as_ref()?;
     let resource = object.resource.as_ref()?;
     let group = object.api_group.as_deref().unwrap_or_default();

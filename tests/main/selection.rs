@@ -6,7 +6,7 @@ use harbormaster::api::{
 };
 use kube::{
     Api,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use xtask::stage::Stage;
@@ -14,7 +14,7 @@ use xtask::stage::Stage;
 use crate::{
     site::{condition, says},
     stage::{
-        KEY, hosts, named, namespaced, new_host, reaches, reservation_until, reservations, shared,
+        KEY, hosts, namespaced, new_host, reaches, reservation_until, reservations, reserve, shared,
     },
 };
 
@@ -85,12 +85,5 @@ async fn choose(stage: &Stage, name: &str, pool: &str) {
         "window": {"start": "2026-01-01T00:00:00Z"},
         "access": {"authorizedKeys": [{"key": KEY}]},
     });
-    let reservation = Reservation {
-        metadata: named(name),
-        spec: serde_json::from_value(spec).unwrap(),
-        ..Reservation::default()
-    };
-    let params = PostParams::default();
-    let reservations = reservations(stage);
-    reservations.create(&params, &reservation).await.unwrap();
+    reserve(stage, name, spec).await;
 }

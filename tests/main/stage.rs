@@ -169,6 +169,18 @@ pub(crate) async fn create_host(stage: &Stage, name: &str) {
         .unwrap();
 }
 
+/// Writes a Reservation as the program's own user.
+pub(crate) async fn reserve(stage: &Stage, name: &str, spec: Value) {
+    let reservation = Reservation {
+        metadata: named(name),
+        spec: serde_json::from_value(spec).unwrap(),
+        ..Reservation::default()
+    };
+    let params = kube::api::PostParams::default();
+    let reservations = reservations(stage);
+    reservations.create(&params, &reservation).await.unwrap();
+}
+
 pub(crate) fn hosts(stage: &Stage) -> Api<BareMetalHost> {
     let client = stage.control_plane().client();
     Api::namespaced_with(client, NAMESPACE, &BareMetalHost::resource())

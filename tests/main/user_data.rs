@@ -16,7 +16,8 @@ use xtask::stage::Stage;
 use crate::{
     site::{Site, condition, says},
     stage::{
-        KEY, flat, host_until, hosts, named, namespaced, new_host, reaches, reservations, shared,
+        KEY, flat, host_until, hosts, named, namespaced, new_host, reaches, reservations, reserve,
+        shared,
     },
 };
 
@@ -94,14 +95,7 @@ async fn what_a_reservation_brings_goes_with_it_and_what_was_the_admins_stays() 
                 "metaDataSecretRef": {"name": "own-meta-data"},
             },
         });
-        let reservation = Reservation {
-            metadata: named(name),
-            spec: serde_json::from_value(spec).unwrap(),
-            ..Reservation::default()
-        };
-        let params = PostParams::default();
-        let made = reservations(stage);
-        made.create(&params, &reservation).await.unwrap();
+        reserve(stage, name, spec).await;
         reaches(stage, name, Phase::Active).await;
     }
     let host = |name| async move { hosts(stage).get(name).await.unwrap().spec };

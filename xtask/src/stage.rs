@@ -199,17 +199,8 @@ impl Stage {
 
     /// A command in the environment that the story's commands are typed in.
     fn environment(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        let mut folders = vec![self.control_plane.assets().folder().to_owned()];
-        folders.extend(self.program.parent().map(Path::to_owned));
-        folders.extend(std::env::split_paths(
-            &std::env::var_os("PATH").unwrap_or_default(),
-        ));
-        if let Ok(path) = std::env::join_paths(folders) {
-            command.env("PATH", path);
-        }
+        let mut command = administrators(program, &self.control_plane, &self.program);
         command
-            .env("KUBECONFIG", self.control_plane.kubeconfig())
             .env(
                 "HARBORMASTER_URL",
                 format!("https://localhost:{}/webhook", self.port),
@@ -364,6 +355,22 @@ impl Stage {
         self.control_plane.stop().await?;
         Ok(())
     }
+}
+
+/// A command as an administrator of this control plane types it: `kubectl` and this `harbormaster` are
+/// found before any other.
+pub fn administrators(program: &str, control_plane: &ControlPlane, harbormaster: &Path) -> Command {
+    let mut command = Command::new(program);
+    let mut folders = vec![control_plane.assets().folder().to_owned()];
+    folders.extend(harbormaster.parent().map(Path::to_owned));
+    folders.extend(std::env::split_paths(
+        &std::env::var_os("PATH").unwrap_or_default(),
+    ));
+    if let Ok(path) = std::env::join_paths(folders) {
+        command.env("PATH", path);
+    }
+    command.env("KUBECONFIG", control_plane.kubeconfig());
+    command
 }
 
 /// Polls until it is so.

@@ -1,3 +1,5 @@
+//! The page as it goes over the wire: escaped, and with a policy that allows its own style alone.
+
 use http_body_util::BodyExt;
 use kube::discovery::ApiResource;
 use metal3::BareMetalHost;

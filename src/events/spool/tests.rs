@@ -1,3 +1,5 @@
+//! What the spool keeps over runs, in order, within its bound, and on a disk that fails.
+
 use proptest::prelude::*;
 use tempfile::TempDir;
 

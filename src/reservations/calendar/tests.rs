@@ -1,3 +1,5 @@
+//! Which bookings are in each other's way, and what a summary says of them.
+
 use proptest::prelude::*;
 
 use super::*;

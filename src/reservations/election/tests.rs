@@ -1,3 +1,5 @@
+//! Who may take the lease, by a clock of one's own.
+
 use super::*;
 
 fn lease(holder: &str, renewed: i64) -> Lease {

@@ -1,3 +1,5 @@
+//! Which host a wish by labels gets, and that it stays.
+
 #![expect(
     clippy::needless_pass_by_value,
     reason = "a literal reads better without a reference"

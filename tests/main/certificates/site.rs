@@ -1,9 +1,7 @@
 //! A cluster in which the program is installed at a URL, and what can be done to it there.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -22,11 +20,11 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use xtask::stage::USER;
+use xtask::stage::{USER, free_port};
 
 use crate::{
     own::{Own, Settings},
-    rights::{self, right},
+    rights,
     stage::{install_crypto, program, until},
     traffic,
 };
@@ -50,7 +48,8 @@ impl Site {
     /// Installs all but the program, and nobody is trusted yet.
     pub(crate) async fn open() -> Self {
         let control_plane = ControlPlane::start().await.unwrap();
-        Self::install(control_plane, Way::Url { port: free_port() }, &[]).await
+        let port = free_port().unwrap();
+        Self::install(control_plane, Way::Url { port }, &[]).await
     }
 
     /// The same, called as a Service by its endpoints. In a network namespace only.
@@ -319,21 +318,7 @@ impl Site {
 
     /// After all has happened that can.
     pub(crate) fn assert_rights_are_just_enough(&self) {
-        let events = self.control_plane.audit_log().events().unwrap();
-        let ours: Vec<_> = events
-            .iter()
-            .filter(|event| event.user.username == USER)
-            .collect();
-        // An API server that has just started refuses everybody until it has read the roles, so
-        // what counts is the last answer to each question.
-        let mut answers = BTreeMap::new();
-        for event in &ours {
-            let path = event.request_uri.split('?').next();
-            answers.insert((&event.verb, path), event.code());
-        }
-        answers.retain(|_, code| *code == Some(403));
-        assert!(answers.is_empty(), "{answers:?}");
-        let used: BTreeSet<_> = ours.iter().filter_map(|event| right(event)).collect();
+        let used = rights::used(&self.control_plane);
         let idle: Vec<_> = rights::of_certificates()
             .difference(&used)
             .cloned()
@@ -405,11 +390,6 @@ fn stranger() -> Value {
             "resources": ["*"], "operations": ["*"],
         }],
     })
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// As many places lead to us: three webhooks that validate, two that mutate, one conversion.

@@ -15,7 +15,7 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};
-use xtask::stage::SECRET;
+use xtask::stage::{SECRET, administrators};
 
 use crate::stage::{install_crypto, program};
 
@@ -227,15 +227,10 @@ impl Clinic {
     }
 
     fn environment(&self, command: &str) -> Command {
-        let mut command = Command::new(command);
-        let mut folders = vec![self.control_plane.assets().folder().to_owned()];
-        folders.extend(program().parent().map(PathBuf::from));
-        folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+        let mut command = administrators(command, &self.control_plane, program());
         command
             .current_dir(&self.folder)
-            .env("PATH", std::env::join_paths(folders).unwrap())
             .env("HOME", &self.folder)
-            .env("KUBECONFIG", self.control_plane.kubeconfig())
             .env_remove("KUBERNETES_SERVICE_HOST");
         command
     }

@@ -25,7 +25,7 @@ use kube::{
 };
 use metal3::{BareMetalHost, simulator::Simulator};
 use serde_json::{Value, json};
-use xtask::stage::USER;
+use xtask::stage::{USER, administrators};
 
 use crate::{
     check::clinic::endpoints,
@@ -111,15 +111,10 @@ impl Site {
     }
 
     fn environment(&self, command: &str) -> Command {
-        let mut command = Command::new(command);
-        let mut folders = vec![self.control_plane.assets().folder().to_owned()];
-        folders.extend(program().parent().map(PathBuf::from));
-        folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+        let mut command = administrators(command, &self.control_plane, program());
         command
             .current_dir(&self.folder)
-            .env("PATH", std::env::join_paths(folders).unwrap())
             .env("HOME", &self.folder)
-            .env("KUBECONFIG", self.control_plane.kubeconfig())
             .env_remove("KUBERNETES_SERVICE_HOST");
         command
     }

@@ -1,3 +1,5 @@
+//! What the page says of hosts and bookings in each state.
+
 use serde_json::{Value, json};
 
 use super::*;
