@@ -112,6 +112,12 @@ impl Caches {
             .collect()
     }
 
+    /// The first host of which `look` makes something, looked at as it is here.
+    pub fn find_host<T>(&self, mut look: impl FnMut(&BareMetalHost) -> Option<T>) -> Option<T> {
+        let all = self.hosts.state();
+        all.iter().find_map(|host| look(host.0.as_ref().ok()?))
+    }
+
     /// All calendars.
     pub fn calendars(&self) -> Vec<HostCalendar> {
         let all = self.calendars.state().into_iter();

@@ -62,12 +62,26 @@ impl HostAdvice {
             .min_by_key(|booking| booking.start.as_ref().map(|start| start.0))
     }
 
-    /// The hosts beside it.
-    fn others(&self, host: &BareMetalHost) -> Vec<BareMetalHost> {
-        let is_other = |other: &BareMetalHost| {
-            other.metadata.namespace == host.metadata.namespace && other.name() != host.name()
-        };
-        self.caches.hosts().into_iter().filter(is_other).collect()
+    /// The name of a host beside it that is like this.
+    fn beside(
+        &self,
+        host: &BareMetalHost,
+        is_alike: &dyn Fn(&BareMetalHost) -> bool,
+    ) -> Option<String> {
+        self.caches.find_host(|other| {
+            let is_other =
+                other.metadata.namespace == host.metadata.namespace && other.name() != host.name();
+            (is_other && is_alike(other)).then(|| other.name().to_owned())
+        })
+    }
+
+    /// Another host that answers to the same portal id or name.
+    fn twin(&self, host: &BareMetalHost) -> Option<String> {
+        let (id, name) = identity(host);
+        self.beside(host, &|other| {
+            let (other_id, other_name) = identity(other);
+            (id.is_some() && id == other_id) || (name.is_some() && name == other_name)
+        })
     }
 }
 
@@ -81,12 +95,12 @@ impl ValidateCreate<BareMetalHost> for HostAdvice {
         host: &BareMetalHost,
         cx: &AdmissionContext<'_>,
     ) -> Result<ValidationResult, Fault> {
-        let others = self.others(host);
-        let result = match twin(host, &others) {
-            Some(twin) => refuse_twin(twin),
+        let result = match self.twin(host) {
+            Some(twin) => refuse_twin(&twin),
             None => ValidationResult::success(),
         };
-        let warnings = host_warnings::of_any(None, host, &others).into_iter();
+        let warnings =
+            host_warnings::of_any(None, host, |like| self.beside(host, like)).into_iter();
         let result = warnings.fold(result, ValidationResult::with_warning);
         let annotations = Some(host.annotations());
         self.glass
@@ -103,19 +117,20 @@ impl ValidateUpdate<BareMetalHost> for HostAdvice {
         cx: &AdmissionContext<'_>,
     ) -> Result<ValidationResult, Fault> {
         let old = old.decode()?;
-        let (now, others) = (self.clock.now(), self.others(new));
+        let now = self.clock.now();
         let booking = self.booking(new, now);
         let changes = booked_changes(&old, new, booking.as_ref(), now);
         let renamed = identity(&old) != identity(new);
-        let twin = renamed.then(|| twin(new, &others)).flatten();
+        let twin = renamed.then(|| self.twin(new)).flatten();
         let (rules, result) = match (&booking, twin) {
             (Some(booking), _) if !changes.is_empty() => {
                 (rules(&changes), refuse_booked(booking, &changes))
             }
-            (_, Some(twin)) => (Rule::H7.to_string(), refuse_twin(twin)),
+            (_, Some(twin)) => (Rule::H7.to_string(), refuse_twin(&twin)),
             _ => (String::new(), ValidationResult::success()),
         };
-        let warnings = host_warnings::of_any(Some(&old), new, &others).into_iter();
+        let warnings =
+            host_warnings::of_any(Some(&old), new, |like| self.beside(new, like)).into_iter();
         let result = warnings.fold(result, ValidationResult::with_warning);
         let (before, after) = (old.annotations(), new.annotations());
         let judged = self
@@ -172,16 +187,6 @@ fn booked_changes(
         _ => false,
     };
     changes(old, new).into_iter().filter(counts).collect()
-}
-
-/// Another host that answers to the same portal id or name.
-fn twin<'a>(host: &BareMetalHost, others: &'a [BareMetalHost]) -> Option<&'a str> {
-    let (id, name) = identity(host);
-    let twin = others.iter().find(|other| {
-        let (other_id, other_name) = identity(other);
-        (id.is_some() && id == other_id) || (name.is_some() && name == other_name)
-    });
-    twin.map(BareMetalHost::name)
 }
 
 fn refuse_booked(booking: &Booking, changes: &[Change]) -> ValidationResult {

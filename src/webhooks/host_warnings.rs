@@ -40,19 +40,17 @@ pub fn of_held(holder: &str, old: &BareMetalHost, new: &BareMetalHost) -> Vec<St
         .collect()
 }
 
-/// What the operator does silently, or will stumble over; `others` are the hosts beside it.
+/// What the operator does silently, or will stumble over; `beside` names a host beside it that is
+/// like this.
 pub fn of_any(
     old: Option<&BareMetalHost>,
     new: &BareMetalHost,
-    others: &[BareMetalHost],
+    beside: impl Fn(&dyn Fn(&BareMetalHost) -> bool) -> Option<String>,
 ) -> Vec<String> {
     let mut said = of_image(old, new);
     let twin = |what: fn(&BareMetalHost) -> Option<String>| {
         let wanted = what(new).filter(|wanted| old.and_then(what).as_ref() != Some(wanted))?;
-        others
-            .iter()
-            .find(|other| what(other).as_ref() == Some(&wanted))
-            .map(BareMetalHost::name)
+        beside(&|other| what(other).as_ref() == Some(&wanted))
     };
     if let Some(twin) = twin(bmc_address) {
         said.push(format!(
