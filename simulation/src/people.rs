@@ -268,7 +268,7 @@ fn clocks(world: &mut World) {
     if world.is_crowded {
         return;
     }
-    if !world.is_crowded && world.goes_wrong(Fault::TwoLeaders, 300) {
+    if world.goes_wrong(Fault::TwoLeaders, 300) {
         let at = world.now + minutes(world, 200);
         let ends = at + minutes(world, 120);
         world.later(at, Deed::TwoLeaders(true));

@@ -313,23 +313,22 @@ async fn act(
 ) -> Result<(), ApiError> {
     let name = reservation.name_any();
     let writer = &context.writer;
-    if let Action::Finish { status } = action {
-        writer.remove_user_data(&reservation).await?;
-        store_status(reservation, status, context).await?;
-        return Ok(());
-    }
-    let reservation = &reservation;
     match (action, host) {
-        (Action::Wait | Action::Finish { .. }, _) => Ok(()),
+        (Action::Wait, _) => Ok(()),
+        (Action::Finish { status }, _) => {
+            writer.remove_user_data(&reservation).await?;
+            store_status(reservation, status, context).await?;
+            Ok(())
+        }
         (Action::AddFinalizer, _) => {
             let mut finalizers = reservation.finalizers().to_vec();
             finalizers.push(api::FINALIZER.to_owned());
-            finalize(reservation, finalizers, context).await
+            finalize(&reservation, finalizers, context).await
         }
         (Action::Forget, _) => {
             let others = reservation.finalizers().iter();
             let others = others.filter(|other| *other != api::FINALIZER).cloned();
-            finalize(reservation, others.collect(), context).await
+            finalize(&reservation, others.collect(), context).await
         }
         (Action::Delete, _) => {
             // This record, and no other that has come to bear its name since.
@@ -352,13 +351,13 @@ async fn act(
             let read = calendar.stored.as_ref();
             store.write(name, read, owner, status).await
         }
-        (Action::Claim, Lookup::Found(host)) => writer.claim(host, reservation).await,
-        (Action::Clear, Lookup::Found(host)) => writer.clear(host, reservation).await,
+        (Action::Claim, Lookup::Found(host)) => writer.claim(host, &reservation).await,
+        (Action::Clear, Lookup::Found(host)) => writer.clear(host, &reservation).await,
         (Action::Free { image }, Lookup::Found(host)) => {
-            writer.free(host, reservation, image.as_deref()).await
+            writer.free(host, &reservation, image.as_deref()).await
         }
         (Action::Provision(deployment), Lookup::Found(host)) => {
-            writer.provision(host, reservation, deployment).await
+            writer.provision(host, &reservation, deployment).await
         }
         (Action::Claim | Action::Clear | Action::Free { .. } | Action::Provision(_), _) => Ok(()),
     }

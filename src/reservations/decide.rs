@@ -19,7 +19,10 @@ use metal3::BareMetalHost;
 
 pub use self::conditions::{Conditions, failure};
 use self::{booking::Slot, timing::Wanted};
-use super::{deployment::Deployment, lookup::Lookup};
+use super::{
+    deployment::Deployment,
+    lookup::{Lookup, claim},
+};
 use crate::api::{
     self,
     calendar::HostCalendarStatus,
@@ -255,8 +258,8 @@ fn holder(reservation: &Reservation, host: &BareMetalHost) -> Holder {
         return Holder::Nobody;
     };
     let name = consumer.name.clone().unwrap_or_default();
-    let kind = consumer.kind.clone().unwrap_or_default();
-    if consumer.group() != Some(api::GROUP) || kind != "Reservation" {
+    if claim(host).is_none() {
+        let kind = consumer.kind.as_deref().unwrap_or_default();
         return Holder::Stranger(format!("{kind} {name}"));
     }
     if consumer.uid.is_some() && consumer.uid == reservation.uid() {

@@ -49,6 +49,12 @@ pub fn wanted(host: &BareMetalHost) -> Option<AppliedImage> {
     )
 }
 
+/// Whether a host that nobody has is asked to carry something: anything but the image of free hosts.
+pub fn has_leftover(host: &BareMetalHost, free_image: Option<&str>) -> bool {
+    let image = host.wanted_image_url();
+    image.is_some_and(|url| Some(url) != free_image) || host.spec.custom_deploy.is_some()
+}
+
 /// What is on the host's disk.
 pub fn deployed(host: &BareMetalHost) -> Option<AppliedImage> {
     let status = host.status.as_ref();

@@ -5,7 +5,7 @@
 //! the wrong machine, and several hits are none.
 
 use kube::{Resource, ResourceExt, core::DeserializeGuard};
-use metal3::BareMetalHost;
+use metal3::{BareMetalHost, ConsumerRef};
 
 use crate::api::{
     GROUP, RESOURCE_ID_LABEL, RESOURCE_NAME_ANNOTATION,
@@ -84,11 +84,7 @@ where
         };
     }
     let spec = &reservation.spec;
-    let target = spec
-        .target
-        .as_ref()
-        .and_then(|target| target.host_ref.as_ref()?.name.as_deref());
-    if let Some(name) = target {
+    if let Some(name) = wanted_name(reservation) {
         let named = |host: &&H| host.meta().name.as_deref() == Some(name);
         return only(hosts.iter().filter(named)).unwrap_or(Lookup::NotFound);
     }
@@ -122,6 +118,18 @@ where
         .unwrap_or(Lookup::NotFound)
 }
 
+/// The host that it asks for by the host's own name.
+pub fn wanted_name(reservation: &Reservation) -> Option<&str> {
+    let target = reservation.spec.target.as_ref()?;
+    target.host_ref.as_ref()?.name.as_deref()
+}
+
+/// The name of the host, where the spec says it. Of a resource's name that is the last meaning.
+pub fn named_host(reservation: &Reservation) -> Option<&str> {
+    let resource = || reservation.spec.resource.as_ref()?.name.as_deref();
+    wanted_name(reservation).or_else(resource)
+}
+
 /// Why nobody may have this host: without cleaning, the next user could read the disk.
 pub fn not_reservable(host: &BareMetalHost) -> Option<&'static str> {
     if host.is_deleting() {
@@ -137,6 +145,13 @@ pub fn not_reservable(host: &BareMetalHost) -> Option<&'static str> {
     }
 }
 
+/// The claim of a Reservation of ours; other projects have a kind of that name.
+pub fn claim(host: &BareMetalHost) -> Option<&ConsumerRef> {
+    host.consumer().filter(|consumer| {
+        consumer.group() == Some(GROUP) && consumer.kind.as_deref() == Some("Reservation")
+    })
+}
+
 /// The Reservation that has the host which answers to a resource's name, as its
 /// `consumerRef` says.
 pub fn holder(resource_name: &str, hosts: &[BareMetalHost]) -> Option<String> {
@@ -148,10 +163,7 @@ pub fn holder(resource_name: &str, hosts: &[BareMetalHost]) -> Option<String> {
     let Lookup::Found(host) = lookup(&asked, hosts) else {
         return None;
     };
-    let consumer = host.consumer()?;
-    let is_reservation =
-        consumer.group() == Some(GROUP) && consumer.kind.as_deref() == Some("Reservation");
-    consumer.name.clone().filter(|_| is_reservation)
+    claim(&host)?.name.clone()
 }
 
 fn only<'a, H>(mut hits: impl Iterator<Item = &'a H>) -> Option<Lookup>

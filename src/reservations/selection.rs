@@ -16,7 +16,8 @@ use metal3::BareMetalHost;
 
 use super::{
     calendar::{self, Verdict, store::is_predecessors},
-    lookup::{Lookup, Shortage, not_reservable},
+    deployment,
+    lookup::{Lookup, Shortage, claim, not_reservable},
 };
 use crate::api::{
     calendar::{HostCalendar, HostCalendarStatus},
@@ -109,17 +110,10 @@ fn usability(host: &BareMetalHost, free_image: Option<&str>) -> Option<Usability
     if not_reservable(host).is_some() {
         return None;
     }
-    let is_ours = |consumer: &metal3::ConsumerRef| {
-        consumer.group() == Some(crate::api::GROUP)
-            && consumer.kind.as_deref() == Some("Reservation")
-    };
     let consumer = host.consumer();
-    let leftover = host
-        .wanted_image_url()
-        .filter(|url| Some(*url) != free_image);
     let is_others = match consumer {
-        Some(consumer) => !is_ours(consumer),
-        None => leftover.is_some() || host.spec.custom_deploy.is_some(),
+        Some(_) => claim(host).is_none(),
+        None => deployment::has_leftover(host, free_image),
     };
     if is_others || host.is_paused() || host.has_error() {
         return Some(Usability::Waited);

@@ -22,10 +22,13 @@ use super::{
     authorizer::Authorizer,
     break_glass::BreakGlass,
     host_advice::HostAdvice,
-    host_rules::{Change, Rule, changes, claim, sets_image_while_off, usurps},
+    host_rules::{Change, Rule, changes, sets_image_while_off, usurps},
     host_warnings,
 };
-use crate::{clock::Clock, reservations::caches::Caches};
+use crate::{
+    clock::Clock,
+    reservations::{caches::Caches, lookup::claim},
+};
 
 /// The guard of held hosts.
 #[derive(Clone, Debug)]

@@ -7,9 +7,12 @@
 use std::{collections::BTreeMap, fmt};
 
 use kube::ResourceExt;
-use metal3::{BareMetalHost, ConsumerRef, CustomDeploy, Image, SecretReference};
+use metal3::{BareMetalHost, CustomDeploy, Image, SecretReference};
 
-use crate::api::{GROUP, RESOURCE_ID_LABEL, RESOURCE_NAME_ANNOTATION};
+use crate::{
+    api::{RESOURCE_ID_LABEL, RESOURCE_NAME_ANNOTATION},
+    reservations::lookup::claim,
+};
 
 /// A rule, as the audit log names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,13 +97,6 @@ pub fn changes(old: &BareMetalHost, new: &BareMetalHost) -> Vec<Change> {
     differing
         .map(|(rule, field, _)| Change { rule, field })
         .collect()
-}
-
-/// The claim of a Reservation of ours; other projects have a kind of that name.
-pub fn claim(host: &BareMetalHost) -> Option<&ConsumerRef> {
-    host.consumer().filter(|consumer| {
-        consumer.group() == Some(GROUP) && consumer.kind.as_deref() == Some("Reservation")
-    })
 }
 
 /// Whether a claim is made over another consumer's, or says not which Reservation it is of:

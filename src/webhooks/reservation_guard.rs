@@ -19,12 +19,12 @@ use super::{
     OwnUser,
     authorizer::{Authorizer, Wish},
     break_glass::BreakGlass,
-    reservation_rules::{FieldFault, Write, check, named_host},
+    reservation_rules::{FieldFault, Write, check},
 };
 use crate::{
     api::v1::{Reservation, SecretReference},
     clock::Clock,
-    reservations::caches::Caches,
+    reservations::{caches::Caches, lookup::named_host},
 };
 
 /// The guard of Reservations.

@@ -13,7 +13,10 @@ use crate::{
         span::Span,
         v1::{DesiredState, Phase, Requester, Reservation, Target},
     },
-    reservations::calendar::{candidate, overlaps},
+    reservations::{
+        calendar::{candidate, overlaps},
+        lookup::named_host,
+    },
     ssh::{MOST_KEYS, PublicKey},
 };
 
@@ -62,15 +65,6 @@ pub fn check(write: &Write<'_>) -> Vec<FieldFault> {
     }
     overlap(write, &mut faults);
     faults.0
-}
-
-/// The name of the host, where the spec says it.
-pub fn named_host(reservation: &Reservation) -> Option<&str> {
-    let spec = &reservation.spec;
-    let target = spec.target.as_ref();
-    let by_target = target.and_then(|target| target.host_ref.as_ref()?.name.as_deref());
-    // A host's own name comes last in the lookup; but only such a host has this calendar.
-    by_target.or_else(|| spec.resource.as_ref()?.name.as_deref())
 }
 
 /// Whether anything has been done for it: what decides about the disk is then settled.

@@ -13,7 +13,7 @@ use crate::{
     reservations::{
         calendar::{self, store::is_predecessors},
         host::{ApiError, within_deadline},
-        lookup::{Lookup, lookup},
+        lookup::{self, Lookup, lookup},
         selection,
     },
 };
@@ -25,7 +25,7 @@ pub(super) async fn find(reservation: &Reservation, context: &Context) -> Result
     if selection::is_choosing(reservation) {
         return choose(reservation, context).await;
     }
-    let hosts = match pinned_name(reservation) {
+    let hosts = match pinned_name(reservation).or_else(|| lookup::wanted_name(reservation)) {
         Some(name) => within_deadline(context.hosts.get_opt(name))
             .await?
             .into_iter()

@@ -177,10 +177,7 @@ impl Pass<'_> {
             );
         }
         let free_image = self.policy.deprovision_image.as_deref();
-        let leftover = host
-            .wanted_image_url()
-            .filter(|url| Some(*url) != free_image);
-        if leftover.is_some() || host.spec.custom_deploy.is_some() {
+        if deployment::has_leftover(host, free_image) {
             return self.busy(
                 "HostBusy",
                 "the host carries an image that no reservation put there: clear spec.image",

@@ -20,7 +20,7 @@ use crate::{
         calendar::{Booking, HostCalendarStatus},
         v1::Reservation,
     },
-    reservations::calendar,
+    reservations::{calendar, lookup::named_host},
 };
 
 /// The facts, looked at once.
@@ -116,7 +116,10 @@ impl<'a> Looked<'a> {
             };
             is_trouble.then(|| Trouble {
                 holder: entry.holder.clone(),
-                host: entry.host.clone().or_else(|| asked_for(reservation)),
+                host: entry
+                    .host
+                    .clone()
+                    .or_else(|| named_host(reservation).map(str::to_owned)),
                 tag: entry.standing.tag(),
                 why: why(reservation),
             })
@@ -202,7 +205,7 @@ impl<'a> Looked<'a> {
         };
         let pinned = status.host_ref.map(|host| host.name);
         let host = pinned.or(status.calendar).or_else(|| {
-            let asked = asked_for(reservation)?;
+            let asked = named_host(reservation)?.to_owned();
             hosts.contains(asked.as_str()).then_some(asked)
         });
         let name = reservation.name_any();
@@ -292,14 +295,6 @@ fn note(host: &BareMetalHost) -> Option<String> {
     ];
     let notes: Vec<_> = notes.iter().filter(|it| it.0).map(|it| it.1).collect();
     (!notes.is_empty()).then(|| notes.join(", "))
-}
-
-/// The machine that a reservation names, whether there is one or not.
-fn asked_for(reservation: &Reservation) -> Option<String> {
-    let spec = &reservation.spec;
-    let target = spec.target.as_ref();
-    let target = target.and_then(|target| target.host_ref.as_ref()?.name.clone());
-    target.or_else(|| spec.resource.as_ref()?.name.clone())
 }
 
 fn last_change(reservation: &Reservation) -> Option<Timestamp> {
