@@ -269,6 +269,13 @@ fn holder(reservation: &Reservation, host: &BareMetalHost) -> Holder {
     }
 }
 
+/// Whether nothing is done for it until an object that can't be read is mended.
+pub fn waits_for_mending(reservation: &Reservation) -> bool {
+    let status = reservation.status.as_ref();
+    let mut told = status.into_iter().flat_map(|status| &status.conditions);
+    told.any(|it| it.type_ == conditions::READY && it.reason == UNREADABLE)
+}
+
 const UNREADABLE: &str = "Unreadable";
 
 #[cfg(test)]

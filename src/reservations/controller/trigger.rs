@@ -11,6 +11,7 @@ use super::{Guarded, pinned_name};
 use crate::{
     api::{calendar::HostCalendar, v1::Reservation},
     reservations::{
+        decide::waits_for_mending,
         lookup::{Lookup, lookup},
         selection,
     },
@@ -51,7 +52,8 @@ pub(super) fn in_calendar(
         let status = reservation.status.as_ref();
         match status.and_then(|status| status.calendar.as_ref()) {
             Some(calendar) => !reservation.is_finished() && *calendar == name,
-            None => selection::is_choosing(reservation),
+            // It may be this one that couldn't be read: then nobody booked anything in it.
+            None => selection::is_choosing(reservation) || waits_for_mending(reservation),
         }
     })
 }
@@ -75,4 +77,59 @@ fn holds(reservation: &Reservation, host: &Guarded<BareMetalHost>) -> bool {
     let host = host.0.as_ref().ok();
     let consumer = host.and_then(|host| host.consumer()?.uid.as_ref());
     consumer.is_some() && consumer == reservation.metadata.uid.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::{
+        core::DeserializeGuard,
+        runtime::{reflector, watcher::Event},
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn guarded<K>(object: Value) -> Guarded<K>
+    where
+        Guarded<K>: serde::de::DeserializeOwned,
+    {
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn waiting(reason: &str) -> Guarded<Reservation> {
+        guarded(json!({
+            "apiVersion": "harbormaster.dev/v1",
+            "kind": "Reservation",
+            "metadata": {"name": "waits", "namespace": "metal3"},
+            "spec": {
+                "window": {"start": "2026-01-01T10:00:00Z"},
+                "target": {"hostRef": {"name": "srv01"}},
+            },
+            "status": {"conditions": [{
+                "type": "Ready", "status": "False", "reason": reason, "message": "",
+                "lastTransitionTime": "2026-01-01T10:00:00Z",
+            }]},
+        }))
+    }
+
+    #[test]
+    fn who_waits_for_a_calendar_to_be_mended_is_looked_at_when_one_changes() {
+        let calendar: Guarded<HostCalendar> = guarded(json!({
+            "apiVersion": "harbormaster.dev/v1",
+            "kind": "HostCalendar",
+            "metadata": {"name": "srv01", "namespace": "metal3"},
+            "spec": {},
+            "status": {"until": "2026-01-01T10:00:00.1234567890Z"},
+        }));
+        assert!(calendar.0.is_err());
+        for (reason, is_meant) in [("Unreadable", true), ("HostNotFound", false)] {
+            let (store, mut writer) = reflector::store::<DeserializeGuard<Reservation>>();
+            writer.apply_watcher_event(&Event::Apply(waiting(reason)));
+            assert_eq!(
+                !in_calendar(&store, &calendar).is_empty(),
+                is_meant,
+                "{reason}"
+            );
+        }
+    }
 }
