@@ -30,6 +30,8 @@ FROM ${BASE}
 # Whom a portal's certificate may come from: callbacks go out over TLS.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /harbormaster /harbormaster
+# What is owed to those whose work is in it; `cargo xtask notices` keeps it.
+COPY --chmod=444 LICENSE THIRD-PARTY.txt /licenses/
 # The numeric user that the Deployment's restricted policy asks for.
 USER 65532:65532
 # 5001: events and webhooks over TLS. 8080: probes, metrics, the calendar page.

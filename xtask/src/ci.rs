@@ -21,6 +21,7 @@ impl Ci {
         })?;
         step("layers", layers::check)?;
         step("licences", licences::check)?;
+        step("notices", || licences::notices::run(true))?;
         step("lints", || {
             let mut clippy = tool::cargo();
             clippy.args([

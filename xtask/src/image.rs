@@ -2,7 +2,8 @@
 //! plays the demo's story with it as a kubelet would run it.
 //!
 //! Needs root, buildah, and mmdebstrap (Debian's packages of these names) unless a builder is
-//! named. Not part of CI: a build that shares nothing with the others takes minutes there.
+//! named, and Rust's standard library for musl. Not part of CI: a build that shares nothing with the
+//! others, and optimises the whole program at once, takes minutes there.
 
 mod trial;
 
@@ -10,7 +11,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -43,6 +44,7 @@ pub(crate) struct Image {
 
 impl Image {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        tool::require(&["buildah", "setpriv", "unshare"])?;
         let folder = tool::root().join("target/image");
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let builder = match &self.builder {
@@ -66,18 +68,45 @@ impl Image {
 
     /// Its id: the hash of all that it is.
     fn build(&self, builder: &Builder, target: &str) -> anyhow::Result<String> {
+        say(&format!("Building {} ...", self.tag));
         let started = Instant::now();
+        let id = tool::root().join("target/image/id");
         let mut build = buildah("build");
         // No time of day in it; and no network, if all is here.
-        build.args(["--timestamp", "0", "--network", "host", "--quiet"]);
+        build.args(["--timestamp", "0", "--network", "host"]);
         build.args(["--build-arg", &format!("BASE={}", self.base)]);
         build.args(["--build-arg", &format!("TARGET_DIR={target}")]);
         builder.tell(&mut build);
-        let id = tool::read(build.args(["--tag", &self.tag]).arg(tool::root()))?;
+        build.arg("--iidfile").arg(&id).args(["--tag", &self.tag]);
+        patiently(build.arg(tool::root()))?;
+        let id = fs::read_to_string(&id).with_context(|| id.display().to_string())?;
         let seconds = started.elapsed().as_secs();
-        say(&format!("{}: built in {seconds} s", self.tag));
-        let last = id.lines().last().context("buildah named no image")?;
-        Ok(last.to_owned())
+        say(&format!("{}: built in {seconds} s: {id}", self.tag));
+        Ok(id)
+    }
+}
+
+/// Runs what may say nothing for minutes, and says that it isn't stuck.
+fn patiently(command: &mut Command) -> anyhow::Result<()> {
+    let program = command.get_program().display().to_string();
+    let started = Instant::now();
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("can't run {program}"))?;
+    let mut told = started;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            if !status.success() {
+                bail!("{program} ended with {status}");
+            }
+            return Ok(());
+        }
+        if told.elapsed() > Duration::from_secs(60) {
+            told = Instant::now();
+            let seconds = started.elapsed().as_secs();
+            say(&format!("... still at it after {seconds} s"));
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -93,11 +122,16 @@ impl Builder {
     fn of_this_machine(folder: &Path) -> anyhow::Result<Self> {
         let mut rustc = Command::new("rustc");
         let rust = tool::read(rustc.args(["--print", "sysroot"]).current_dir(tool::root()))?;
+        let rust = PathBuf::from(rust.trim());
+        let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+        if !rust.join("lib/rustlib").join(&target).exists() {
+            bail!("Rust's standard library for musl is needed: rustup target add {target}");
+        }
         tool::run(tool::cargo().args(["fetch", "--locked"]))?;
         let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
         let builder = Self::OfThisMachine {
-            rust: PathBuf::from(rust.trim()),
+            rust,
             registry: home.context("no folder of cargo's")?.join("registry"),
         };
         let mut found = buildah("inspect");
@@ -105,6 +139,7 @@ impl Builder {
         if tool::read(&mut found).is_ok() {
             return Ok(builder);
         }
+        tool::require(&["mmdebstrap"])?;
         say("Making an image with a C compiler of Debian's packages ...");
         let archive = folder.join("builder.tar");
         let mut debian = Command::new("mmdebstrap");
@@ -114,7 +149,7 @@ impl Builder {
             "--include=ca-certificates,gcc,libc6-dev,musl-tools",
             "bookworm",
         ]);
-        tool::run(debian.arg(&archive)).context("Debian's package mmdebstrap is needed")?;
+        tool::run(debian.arg(&archive))?;
         let recipe = folder.join("builder");
         fs::write(&recipe, BUILDER)?;
         let mut build = buildah("build");

@@ -41,6 +41,12 @@ enum Check {
         #[arg(long)]
         check: bool,
     },
+    /// Write THIRD-PARTY.txt, which tells whose work is in the image, and under which licences
+    Notices {
+        /// Only say whether it is up to date
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,6 +58,7 @@ fn main() -> ExitCode {
         Task::Check(Check::Layers) => layers::check(),
         Task::Check(Check::Licences) => licences::check(),
         Task::Check(Check::Manifests { check }) => manifests::run(check),
+        Task::Check(Check::Notices { check }) => licences::notices::run(check),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -44,6 +44,21 @@ pub fn build_program() -> anyhow::Result<PathBuf> {
     executable.context("cargo built no program")
 }
 
+/// Tells at once of all programs that are missing, rather than of each when its turn comes.
+pub fn require(programs: &[&str]) -> anyhow::Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = std::env::split_paths(&path).collect();
+    let is_missing = |program: &&&str| !folders.iter().any(|it| it.join(program).is_file());
+    let missing: Vec<_> = programs.iter().filter(is_missing).copied().collect();
+    if !missing.is_empty() {
+        bail!(
+            "programs that are needed, and aren't found: {}",
+            missing.join(", ")
+        );
+    }
+    Ok(())
+}
+
 /// Runs a command whose output goes where ours goes.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command
