@@ -49,7 +49,8 @@ impl Shared {
                 world.dead[leader] = false;
                 world.at_work[leader] = Some(name.to_owned());
                 world.coverage.passes += 1;
-                world.passes_at_once += 1;
+                let now = world.now;
+                world.pace.pass(now);
                 (world.coverage.requests, world.coverage.writes)
             };
             let again = Box::pin(controller::pass(name, &leaders[leader])).await;
@@ -66,9 +67,7 @@ impl Shared {
                     RETRY
                 }
             };
-            let at = world.now + wait;
-            let due = world.due.entry(name.to_owned()).or_insert(at);
-            *due = (*due).min(at);
+            world.due.set_by(name, world.now + wait);
         }
         .boxed()
     }
@@ -86,11 +85,12 @@ impl Shared {
                 let n = world.rng.usize(0..hosts.len());
                 hosts[n].clone()
             });
-            let names: Vec<_> = world.due.keys().cloned().collect();
+            let count = world.due.len();
             let rival = match actor {
-                Actor::Leader(leader) if world.are_two_leading && !names.is_empty() => {
-                    let n = world.rng.usize(0..names.len());
-                    Some((1 - leader, names[n].clone()))
+                Actor::Leader(leader) if world.are_two_leading && count > 0 => {
+                    let n = world.rng.usize(0..count);
+                    let name = world.due.nth(n).map(str::to_owned);
+                    name.map(|name| (1 - leader, name))
                 }
                 _ => None,
             };
@@ -133,8 +133,7 @@ pub(crate) fn client(shared: &Arc<Shared>, actor: Actor) -> kube::Client {
 }
 
 fn answer(world: &mut World, actor: Actor, request: &Request) -> Result<Answer, Lost> {
-    world.coverage.requests += 1;
-    world.coverage.writes += u64::from(request.verb.is_write());
+    world.coverage.ask(request);
     if let Actor::Leader(leader) = actor {
         // The dead ask nothing: whatever the rest of the pass tries comes to nothing.
         if world.dead[leader] {

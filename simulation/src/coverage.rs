@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use crate::api_server::{Kind, Request};
+
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -76,6 +78,10 @@ pub struct Coverage {
     pub writes: u64,
     /// The requests of those passes that changed something.
     pub busy: u64,
+    /// All requests, by verb and kind.
+    pub asked: BTreeMap<(&'static str, Kind), u64>,
+    /// The most passes within ten minutes.
+    pub busiest: u64,
 }
 
 impl Coverage {
@@ -85,6 +91,13 @@ impl Coverage {
 
     pub(crate) fn meet(&mut self, what: impl Into<String>) {
         *self.met.entry(what.into()).or_default() += 1;
+    }
+
+    pub(crate) fn ask(&mut self, request: &Request) {
+        self.requests += 1;
+        self.writes += u64::from(request.verb.is_write());
+        let what = (request.verb.name(), request.kind);
+        *self.asked.entry(what).or_default() += 1;
     }
 
     /// Adds another run's.
@@ -99,12 +112,20 @@ impl Coverage {
         self.requests += other.requests;
         self.writes += other.writes;
         self.busy += other.busy;
+        for (what, times) in &other.asked {
+            *self.asked.entry(*what).or_default() += times;
+        }
+        self.busiest = self.busiest.max(other.busiest);
     }
 }
 
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} passes, {} requests", self.passes, self.requests)?;
+        writeln!(
+            f,
+            "{} passes ({} within ten minutes at most), {} requests",
+            self.passes, self.busiest, self.requests
+        )?;
         writeln!(f, "faults:")?;
         for fault in Fault::ALL {
             let times = self.faults.get(&fault).copied().unwrap_or_default();

@@ -9,12 +9,14 @@
 //! After each write the oracle is asked whether a promise was broken: it knows what is really
 //! on each disk, and shares nothing with what decides.
 
+mod agenda;
 pub mod api_server;
 mod client;
 pub mod coverage;
 pub mod load;
 mod operator;
 mod oracle;
+mod pace;
 mod people;
 mod world;
 
@@ -98,6 +100,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
         let shared = set(seed, options);
         let broken = play(&shared).await.err();
         let mut world = shared.world();
+        world.coverage.busiest = world.pace.most();
         Outcome {
             coverage: world.coverage.clone(),
             broken,
@@ -172,9 +175,7 @@ async fn play(shared: &Arc<Shared>) -> Result<(), String> {
             if let Some(broken) = world.broken.take() {
                 return Err(broken);
             }
-            if world.passes_at_once > MOST_PASSES {
-                return Err("it never comes to rest, and time stands still".to_owned());
-            }
+            world.pace.check()?;
             next(&mut world, begun)
         };
         match next {
@@ -202,19 +203,9 @@ fn next(world: &mut World, begun: jiff::Timestamp) -> Next {
             let key = *key;
             due.push(Ok(key));
         }
-        let machines = world.machines.iter();
-        due.extend(
-            machines
-                .filter(|(_, machine)| machine.due.is_some_and(|at| at <= now))
-                .map(|(name, _)| Err((true, name.clone()))),
-        );
-        due.extend(
-            world
-                .due
-                .iter()
-                .filter(|(_, at)| **at <= now)
-                .map(|(name, _)| Err((false, name.clone()))),
-        );
+        let named = |is_machine| move |name: &str| Err((is_machine, name.to_owned()));
+        due.extend(world.machines.due(now).into_iter().map(named(true)));
+        due.extend(world.due.due(now).into_iter().map(named(false)));
         if !due.is_empty() {
             let n = world.rng.usize(0..due.len());
             return match due.swap_remove(n) {
@@ -229,18 +220,15 @@ fn next(world: &mut World, begun: jiff::Timestamp) -> Next {
                 }
             };
         }
-        let is_at_rest = world.is_calm && world.deeds.is_empty() && world.at_rest().is_ok();
+        let is_at_rest = world.is_calm && world.deeds.is_empty() && world.has_come_to_rest();
         let at = [
             world.deeds.keys().next().map(|(at, _)| *at),
-            world.machines.values().filter_map(|it| it.due).min(),
-            world.due.values().min().copied(),
+            world.machines.first().map(|(at, _)| at),
+            world.due.first().map(|(at, _)| at),
         ];
         let at = at.into_iter().flatten().min();
         match at {
-            Some(at) if !is_at_rest && at <= begun + LAST => {
-                world.now = at;
-                world.passes_at_once = 0;
-            }
+            Some(at) if !is_at_rest && at <= begun + LAST => world.now = at,
             None if !world.is_calm => world.now = begun + FAULTS_END,
             _ => return Next::Rest,
         }
@@ -268,9 +256,6 @@ async fn deliver(shared: &Arc<Shared>, recorder: &Recorder, event: Event) {
         Ok(Recorded::Spooled) | Err(_) => world.coverage.meet("an event refused"),
     }
 }
-
-/// More than enough for six bookings of one host, all at once.
-const MOST_PASSES: u64 = 2000;
 
 /// When everything must have come to its end, counted from the start.
 const LAST: Duration = Duration::from_secs(40 * 3600);

@@ -4,6 +4,7 @@
 //! the network and etcd are no part of it. Called by `cargo xtask soak simulation -- --load`.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,27 +16,28 @@ use crate::{
     Options,
     api_server::{Kind, Request, Verb},
     client::Shared,
+    coverage::Coverage,
     equip,
     world::{Actor, World},
 };
 
 /// What it took.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Load {
+    /// How many were booked.
+    pub bookings: u64,
     /// Bookings that were served, from the first pass to the release.
     pub served: u64,
-    /// Changes of a phase.
+    /// Until all were accepted.
+    pub accepting: Coverage,
+    /// In an hour in which nothing was to be done, all bookings being accepted.
+    pub waiting: Coverage,
+    /// From the first one's begin to the last one's release.
+    pub serving: Coverage,
+    /// Changes of a phase while they were served.
     pub transitions: u64,
-    /// Passes of the controller.
-    pub passes: u64,
-    /// Requests to the API server.
-    pub requests: u64,
-    /// Those of them that passes made which changed something: the others only looked.
-    pub busy: u64,
-    /// Time that passed here.
+    /// Time that passed here while they were served.
     pub took: Duration,
-    /// Requests in an hour in which nothing was to be done, all bookings being accepted.
-    pub at_rest: u64,
 }
 
 /// Serves `bookings` one-hour bookings, spread over `hosts` hosts, back to back.
@@ -48,33 +50,101 @@ pub fn load(hosts: usize, bookings: usize) -> Load {
         let options = Options::default();
         let shared = equip(World::quiet(&options), &options, false);
         let begun = shared.world().now;
-        // All accepted, none begun.
         let first = begun + SignedDuration::from_hours(3);
         book(&shared, hosts, bookings, first);
         play(&shared, begun + SignedDuration::from_hours(1)).await;
-        let before = shared.world().coverage.requests;
+        let accepting = counted(&shared);
         play(&shared, begun + SignedDuration::from_hours(2)).await;
-        let at_rest = shared.world().coverage.requests - before;
+        let waiting = counted(&shared);
+        // What begins at that time is to be counted.
+        play(&shared, first - SignedDuration::from_secs(1)).await;
+        drop(counted(&shared));
 
         let started = Instant::now();
-        let before = shared.world().coverage.clone();
         let hours = bookings.div_ceil(hosts) * 2 + 3;
         let end = SignedDuration::from_hours(i64::try_from(hours).unwrap_or(i64::MAX));
-        play(&shared, first + end).await;
+        let bookings = u64::try_from(bookings).unwrap_or(u64::MAX);
+        play_while(&shared, first + end, |world| {
+            world.coverage.met.get("phase Released") < Some(&bookings)
+        })
+        .await;
         let took = started.elapsed();
-        let coverage = &shared.world().coverage;
-        let phases = coverage.met.iter();
+        let serving = counted(&shared);
+        let phases = serving.met.iter();
         let phases = phases.filter(|(what, _)| what.starts_with("phase "));
         Load {
-            served: coverage.met.get("phase Released").copied().unwrap_or(0),
+            bookings,
+            served: serving.met.get("phase Released").copied().unwrap_or(0),
             transitions: phases.map(|(_, times)| times).sum(),
-            passes: coverage.passes - before.passes,
-            requests: coverage.requests - before.requests,
-            busy: coverage.busy - before.busy,
+            accepting,
+            waiting,
+            serving,
             took,
-            at_rest,
         }
     })
+}
+
+impl Load {
+    /// What acts comes to this for each booking; what only looks is not in it.
+    pub fn requests_a_booking(&self) -> f64 {
+        (self.accepting.busy + self.serving.busy) as f64 / self.bookings as f64
+    }
+
+    /// What a booking asks for in an hour in which it only waits.
+    pub fn requests_an_hour(&self) -> f64 {
+        self.waiting.requests as f64 / self.bookings as f64
+    }
+
+    /// Passes for each change of a phase, looks included.
+    pub fn passes_a_transition(&self) -> f64 {
+        self.serving.passes as f64 / self.transitions as f64
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            bookings, served, ..
+        } = self;
+        writeln!(f, "{served} of {bookings} bookings served")?;
+        for (what, part) in [
+            ("accepted", &self.accepting),
+            ("waiting an hour", &self.waiting),
+            ("served", &self.serving),
+        ] {
+            let (passes, requests, busy) = (part.passes, part.requests, part.busy);
+            writeln!(
+                f,
+                "{what}: {passes} passes, {requests} requests, of which {busy} by passes that \
+                 changed something"
+            )?;
+            for ((verb, kind), times) in &part.asked {
+                writeln!(f, "  {times:>10}  {verb} {kind:?}")?;
+            }
+        }
+        let seconds = self.took.as_secs_f64();
+        writeln!(
+            f,
+            "{:.1} requests a booking, {:.1} an hour for one that waits; {} changes of a phase, \
+             {:.1} passes and {:.1} requests each, {:.1} of them where something changed; {} passes \
+             within ten minutes at most; {seconds:.1} s, {:.2} ms a pass",
+            self.requests_a_booking(),
+            self.requests_an_hour(),
+            self.transitions,
+            self.passes_a_transition(),
+            self.serving.requests as f64 / self.transitions as f64,
+            self.serving.busy as f64 / self.transitions as f64,
+            self.serving.busiest,
+            seconds * 1000.0 / self.serving.passes as f64,
+        )
+    }
+}
+
+/// What was counted since this was last asked.
+fn counted(shared: &Shared) -> Coverage {
+    let mut world = shared.world();
+    world.coverage.busiest = world.pace.most();
+    std::mem::take(&mut world.coverage)
 }
 
 fn book(shared: &Shared, hosts: usize, bookings: usize, first: Timestamp) {
@@ -109,16 +179,21 @@ fn book(shared: &Shared, hosts: usize, bookings: usize, first: Timestamp) {
 
 /// Lets happen what is due until then, in the order of time.
 async fn play(shared: &Arc<Shared>, until: Timestamp) {
+    play_while(shared, until, |_| true).await;
+}
+
+async fn play_while(shared: &Arc<Shared>, until: Timestamp, goes_on: impl Fn(&World) -> bool) {
     loop {
         let next = {
             let world = shared.world();
-            let machines = world.machines.iter();
-            let machines = machines.filter_map(|(name, it)| Some((it.due?, true, name.clone())));
-            let due = world
-                .due
-                .iter()
-                .map(|(name, at)| (*at, false, name.clone()));
-            machines.chain(due).min().filter(|(at, ..)| *at <= until)
+            if !goes_on(&world) {
+                return;
+            }
+            let machine = world.machines.first().map(|(at, name)| (at, true, name));
+            let due = world.due.first().map(|(at, name)| (at, false, name));
+            let next = machine.into_iter().chain(due).min();
+            let next = next.filter(|(at, ..)| *at <= until);
+            next.map(|(at, is_machine, name)| (at, is_machine, name.to_owned()))
         };
         let Some((at, is_machine, name)) = next else {
             shared.world().now = until;

@@ -110,22 +110,8 @@ fn measure(hosts: usize, bookings: usize) -> ExitCode {
         println!("there must be a host");
         return ExitCode::FAILURE;
     }
-    let load = load(hosts, bookings);
-    println!(
-        "{} of {bookings} bookings served on {hosts} hosts in {:.1} s, {:.2} ms a pass: {} phases, \
-         {} passes, {} requests, of which {} by passes that changed something: {:.1} a booking, \
-         {:.1} a phase; at rest, {:.0} requests a minute",
-        load.served,
-        load.took.as_secs_f64(),
-        load.took.as_secs_f64() * 1000.0 / load.passes as f64,
-        load.transitions,
-        load.passes,
-        load.requests,
-        load.busy,
-        load.busy as f64 / bookings as f64,
-        load.busy as f64 / load.transitions as f64,
-        load.at_rest as f64 / 60.0,
-    );
+    println!("{bookings} bookings of {hosts} hosts");
+    println!("{}", load(hosts, bookings));
     ExitCode::SUCCESS
 }
 

@@ -21,39 +21,37 @@ impl World {
     pub(crate) fn operate(&mut self, name: &str) {
         let Some(object) = self.server.one(Kind::Host, name) else {
             self.machines.remove(name);
+            self.situations.remove(name);
             return;
         };
         let mut host = host(object);
         if self.now < self.operator_back {
-            let back = self.operator_back;
-            self.machines.entry(name.to_owned()).or_default().due = Some(back);
+            self.machines.set(name, self.operator_back);
             return;
         }
         if self.goes_wrong(Fault::OperatorDown, 4) {
             let away = Duration::from_secs(self.rng.u64(60..5400));
             self.operator_back = self.now + away;
-            self.machines.entry(name.to_owned()).or_default().due = Some(self.operator_back);
+            self.machines.set(name, self.operator_back);
             return;
         }
         if self.breaks(&mut host) {
             return;
         }
         let now = self.now;
-        let machine = self.machines.entry(name.to_owned()).or_default();
-        let situation = match machine.situation.take() {
+        let situation = match self.situations.remove(name) {
             Some(situation) => situation.again(&host, now),
             None => Situation::first(&host, now),
         };
         let missing = self.is_user_data_missing(&host);
         let situation = situation.with_user_data_missing(missing);
         let step = next(&host, &situation, &self.timings);
-        let machine = self.machines.entry(name.to_owned()).or_default();
-        machine.situation = Some(situation);
-        machine.due = match &step {
-            Step::Idle => None,
-            Step::Wait(remaining) => Some(now + *remaining),
-            _ => Some(now),
-        };
+        self.situations.insert(name.to_owned(), situation);
+        match &step {
+            Step::Idle => self.machines.remove(name),
+            Step::Wait(remaining) => self.machines.set(name, now + *remaining),
+            _ => self.machines.set(name, now),
+        }
         if !step.is_change() {
             return;
         }

@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 
 use crate::{
     Meddle, Options,
-    api_server::{Answer, ApiServer, Kind, Request, Verb},
+    agenda::Agenda,
+    api_server::{Answer, ApiServer, Change, Kind, Request, Verb},
     coverage::{Coverage, Fault},
     oracle::{Oracle, Times, Writer, host},
+    pace::Pace,
     people::{Deed, deeds},
 };
 
@@ -30,13 +32,6 @@ pub(crate) enum Actor {
     Leader(usize),
     /// Metal3's operator.
     Operator,
-}
-
-/// One machine's operator, between two looks.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Machine {
-    pub(crate) situation: Option<Situation>,
-    pub(crate) due: Option<Timestamp>,
 }
 
 /// Everything.
@@ -56,14 +51,16 @@ pub(crate) struct World {
     pub(crate) dead: [bool; 2],
     /// How deep in each other passes are.
     pub(crate) depth: u8,
-    /// Passes since time last went on.
-    pub(crate) passes_at_once: u64,
-    pub(crate) machines: BTreeMap<String, Machine>,
+    pub(crate) pace: Pace,
+    /// When each host is to be looked at by the operator.
+    pub(crate) machines: Agenda,
+    /// What the operator knows of each host since its last look.
+    pub(crate) situations: BTreeMap<String, Situation>,
     pub(crate) timings: Timings,
     pub(crate) operator_back: Timestamp,
     pub(crate) deeds: BTreeMap<(Timestamp, u64), Deed>,
     /// When each Reservation is to be looked at.
-    pub(crate) due: BTreeMap<String, Timestamp>,
+    pub(crate) due: Agenda,
     /// The objects that the senders were told are stored.
     pub(crate) acknowledged: BTreeSet<String>,
     pub(crate) trace: Option<Vec<String>>,
@@ -74,6 +71,11 @@ pub(crate) struct World {
     quiet: BTreeSet<Fault>,
     meddle: Option<Meddle>,
     numbered: u64,
+    /// The Reservations that have to do with a host, by the host's name.
+    concerned: BTreeMap<String, BTreeSet<String>>,
+    changes: u64,
+    /// After so many changes, not everything had come to rest.
+    restless: Option<u64>,
 }
 
 impl World {
@@ -105,9 +107,10 @@ impl World {
             deleting: minutes(&mut rng, 1),
             retry: minutes(&mut rng, 2),
         };
+        let now = Timestamp::from_second(START).expect("a time of this century");
         Self {
             server: ApiServer::default(),
-            now: Timestamp::from_second(START).expect("a time of this century"),
+            now,
             rng,
             coverage: Coverage::default(),
             is_calm: false,
@@ -116,12 +119,13 @@ impl World {
             at_work: [None, None],
             dead: [false; 2],
             depth: 0,
-            passes_at_once: 0,
-            machines: BTreeMap::new(),
+            pace: Pace::new(now),
+            machines: Agenda::default(),
+            situations: BTreeMap::new(),
             timings,
             operator_back: Timestamp::MIN,
             deeds: BTreeMap::new(),
-            due: BTreeMap::new(),
+            due: Agenda::default(),
             acknowledged: BTreeSet::new(),
             trace: options.trace.then(Vec::new),
             broken: None,
@@ -131,6 +135,9 @@ impl World {
             quiet: options.quiet.clone(),
             meddle: options.meddle,
             numbered: 0,
+            concerned: BTreeMap::new(),
+            changes: 0,
+            restless: None,
         }
     }
 
@@ -198,6 +205,7 @@ impl World {
         let Some(change) = change else {
             return answer;
         };
+        self.changes += 1;
         let writers = match actor {
             Actor::Leader(leader) => self.believed(leader),
             _ => self.now,
@@ -222,18 +230,41 @@ impl World {
         match change.kind {
             Kind::Host => {
                 let reaction = Duration::from_millis(self.rng.u64(0..8000));
-                self.look_at(&change.name, now + reaction);
+                self.machines.set_by(&change.name, now + reaction);
                 if is_seen {
                     self.wake(&change.name);
                 }
             }
             Kind::Calendar if is_seen => self.wake(&change.name),
-            Kind::Reservation if is_seen => drop(self.due.insert(change.name, now)),
-            // A watch that failed begins with a list, and what was missed is seen then.
-            Kind::Reservation => drop(self.due.entry(change.name).or_insert(now + LISTED_AGAIN)),
+            Kind::Reservation => {
+                self.index(&change);
+                if is_seen {
+                    self.due.set(&change.name, now);
+                } else {
+                    // A watch that failed begins with a list, and what was missed is seen then.
+                    self.due.set_if_none(&change.name, now + LISTED_AGAIN);
+                }
+            }
             _ => {}
         }
         answer
+    }
+
+    fn index(&mut self, change: &Change) {
+        let (before, after) = (change.before.as_ref(), change.after.as_ref());
+        let (before, after) = (before.map(hosts_of), after.map(hosts_of));
+        if before == after {
+            return;
+        }
+        for host in before.into_iter().flatten() {
+            if let Some(concerned) = self.concerned.get_mut(&host) {
+                concerned.remove(&change.name);
+            }
+        }
+        for host in after.into_iter().flatten() {
+            let concerned = self.concerned.entry(host).or_default();
+            concerned.insert(change.name.clone());
+        }
     }
 
     /// What the controller's watches wake when a host or its calendar changes: whoever has
@@ -242,31 +273,17 @@ impl World {
         let now = self.now;
         let holder = self.server.one(Kind::Host, host);
         let holder = holder.map(|it| it["spec"]["consumerRef"]["uid"].clone());
-        let unfinished: Vec<_> = self
-            .server
-            .all(Kind::Reservation)
-            .filter(|(_, object)| {
-                let (spec, status) = (&object["spec"], &object["status"]);
-                let names = [
-                    &spec["resource"]["name"],
-                    &spec["target"]["hostRef"]["name"],
-                    &status["hostRef"]["name"],
-                    &status["calendar"],
-                ];
-                let is_over = matches!(status["phase"].as_str(), Some("Released" | "Failed"));
-                let holds = holder.as_ref() == Some(&object["metadata"]["uid"]);
-                names.iter().any(|name| **name == host) && (!is_over || holds)
-            })
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        for name in unfinished {
-            self.due.insert(name, now);
+        for name in self.concerned.get(host).into_iter().flatten() {
+            let Some(object) = self.server.one(Kind::Reservation, name) else {
+                continue;
+            };
+            let phase = object["status"]["phase"].as_str();
+            let is_over = matches!(phase, Some("Released" | "Failed"));
+            let holds = holder.as_ref() == Some(&object["metadata"]["uid"]);
+            if !is_over || holds {
+                self.due.set(name, now);
+            }
         }
-    }
-
-    pub(crate) fn look_at(&mut self, name: &str, at: Timestamp) {
-        let machine = self.machines.entry(name.to_owned()).or_default();
-        machine.due = Some(machine.due.map_or(at, |due| due.min(at)));
     }
 
     /// A merge patch by a person, or by the operator.
@@ -311,11 +328,21 @@ impl World {
         if let Some(lost) = self
             .acknowledged
             .iter()
-            .find(|name| !self.due.contains_key(*name) && !self.is_known(name))
+            .find(|name| !self.due.contains(name) && !self.is_known(name))
         {
             return Err(format!("{lost} was acknowledged, and is not there"));
         }
         self.oracle.at_rest(&self.server)
+    }
+
+    /// The same, where it may be asked at every step: it takes a look at every object.
+    pub(crate) fn has_come_to_rest(&mut self) -> bool {
+        if self.restless == Some(self.changes) {
+            return false;
+        }
+        let is_at_rest = self.at_rest().is_ok();
+        self.restless = (!is_at_rest).then_some(self.changes);
+        is_at_rest
     }
 
     fn is_known(&self, name: &str) -> bool {
@@ -327,14 +354,13 @@ fn told(actor: Actor, request: &Request, answer: &Answer) -> String {
     let Request {
         kind, name, status, ..
     } = request;
-    let (verb, body) = match &request.verb {
-        Verb::Apply(body) => ("apply", body.clone()),
-        Verb::Create(body) => ("create", body.clone()),
-        Verb::Replace(body) => ("replace", body.clone()),
-        Verb::Merge(body) => ("merge", body.clone()),
-        Verb::Json(patch) => ("patch", json!(patch)),
-        Verb::Delete { .. } => ("delete", Value::Null),
-        Verb::Get | Verb::List { .. } => ("read", Value::Null),
+    let verb = request.verb.name();
+    let body = match &request.verb {
+        Verb::Apply(body) | Verb::Create(body) | Verb::Replace(body) | Verb::Merge(body) => {
+            body.clone()
+        }
+        Verb::Json(patch) => json!(patch),
+        Verb::Delete { .. } | Verb::Get | Verb::List { .. } => Value::Null,
     };
     let body = match (kind, status) {
         (Kind::Reservation, true) => {
@@ -361,6 +387,19 @@ fn told(actor: Actor, request: &Request, answer: &Answer) -> String {
         "{actor:?} {verb} {kind:?} {name}{part} -> {} {body}",
         answer.code
     )
+}
+
+/// The hosts that a Reservation has to do with, by its spec and its status.
+fn hosts_of(reservation: &Value) -> BTreeSet<String> {
+    let (spec, status) = (&reservation["spec"], &reservation["status"]);
+    let names = [
+        &spec["resource"]["name"],
+        &spec["target"]["hostRef"]["name"],
+        &status["hostRef"]["name"],
+        &status["calendar"],
+    ];
+    let names = names.iter().filter_map(|name| name.as_str());
+    names.map(str::to_owned).collect()
 }
 
 /// How long a lost watch may go unnoticed.

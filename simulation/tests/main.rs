@@ -58,11 +58,12 @@ fn one_seed_is_one_schedule() {
 
 #[test]
 fn many_are_served_by_few_requests_and_who_waits_costs_little() {
-    let load = load(2, 6);
-    assert_eq!(load.served, 6);
-    assert!(load.busy < 6 * 90, "{load:?}");
+    let load = load(6, 60);
+    assert_eq!(load.served, 60);
+    assert!(load.requests_a_booking() < 90.0, "{load}");
     // A look every five minutes, at three objects.
-    assert!(load.at_rest <= 6 * 13 * 3, "{load:?}");
+    assert!(load.requests_an_hour() <= 39.0, "{load}");
+    assert!(load.passes_a_transition() < 50.0, "{load}");
 }
 
 const SCHEDULES: u64 = 60;

@@ -48,6 +48,20 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Apply(_) => "apply",
+            Self::Create(_) => "create",
+            Self::Delete { .. } => "delete",
+            Self::Get => "get",
+            Self::Json(_) => "patch",
+            Self::List { .. } => "list",
+            Self::Merge(_) => "merge",
+            Self::Replace(_) => "replace",
+        }
+    }
+
     /// Whether it may change something.
     pub fn is_write(&self) -> bool {
         !matches!(self, Self::Get | Self::List { .. })
