@@ -66,4 +66,10 @@ fn many_are_served_by_few_requests_and_who_waits_costs_little() {
     assert!(load.passes_a_transition() < 50.0, "{load}");
 }
 
+/// Schedules that broke a promise once.
+#[test]
+fn an_end_without_an_id_on_a_host_that_stays_in_preparing_is_over_at_some_time() {
+    assert_eq!(run(1921, &Options::default()).broken, None);
+}
+
 const SCHEDULES: u64 = 60;

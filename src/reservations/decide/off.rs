@@ -135,10 +135,10 @@ impl Pass<'_> {
     /// Free, and seen to be so *after* we asked: BareMetalHost has no observedGeneration, so
     /// `available` alone may be the operator not having looked yet.
     fn is_clean(&self, host: &BareMetalHost) -> bool {
-        // A host that never got an image from anybody has nothing to be cleaned of, and one
-        // without a controller to reach it by never got one, and will never be `available`.
-        let untouched = self.status.begin_time.is_some()
-            || matches!(host.state(), ProvisioningState::Unmanaged);
+        // A host that never got an image from anybody has nothing to be cleaned of. An end that
+        // clears one which nobody held knows that only of one that was never `available`: it
+        // may stay where it is for ever.
+        let untouched = self.status.begin_time.is_some() || takes_no_image_yet(host.state());
         let deployed = deployment::deployed(host);
         // Somebody else may be imaging it by hand: what is being written will have to be wiped.
         let at_work = matches!(
@@ -218,6 +218,20 @@ impl Pass<'_> {
 /// must be changed back before anybody else gets the disk.
 fn is_cleaned(host: &BareMetalHost) -> bool {
     host.spec.automated_cleaning_mode.as_deref() != Some("disabled")
+}
+
+/// Whether the operator is still at what comes before any image: one that is set meanwhile is
+/// only remembered, and once it is taken off again there is nothing to undo.
+fn takes_no_image_yet(state: &ProvisioningState) -> bool {
+    matches!(
+        state,
+        ProvisioningState::None
+            | ProvisioningState::Unmanaged
+            | ProvisioningState::Registering
+            | ProvisioningState::MatchProfile
+            | ProvisioningState::Inspecting
+            | ProvisioningState::Preparing
+    )
 }
 
 fn deprovision_start(host: &BareMetalHost) -> Option<Time> {

@@ -140,6 +140,39 @@ fn a_host_that_no_operator_can_reach_is_not_held_for_ever_by_an_end() {
 }
 
 #[test]
+fn an_end_frees_a_host_that_the_operator_never_brought_as_far_as_an_image() {
+    for (state, is_freed) in [
+        ("", true),
+        ("registering", true),
+        ("match profile", true),
+        ("inspecting", true),
+        ("preparing", true),
+        // Here something may be on the disk.
+        ("available", false),
+        ("provisioning", false),
+        ("provisioned", false),
+        ("deprovisioning", false),
+        ("a state of tomorrow", false),
+    ] {
+        let mut world = World::new(&json!({
+            "source": {"provider": "portal"},
+            "resource": {"name": "srv"},
+            "window": {"start": START},
+            "lifecycle": {"desiredState": "Released"},
+        }));
+        world.host["spec"]["image"] = json!({"url": "http://by-hand"});
+        world.host["status"]["provisioning"]["state"] = json!(state);
+        world.host["status"]["operationalStatus"] = json!("error");
+        let cleared = [Action::Claim, Action::Clear];
+        let freed = [Action::Claim, Action::Clear, Action::Free { image: None }];
+        let expected = if is_freed { &freed[..] } else { &cleared[..] };
+        assert_eq!(world.settle(), expected, "{state}");
+        let phase = world.phase().unwrap();
+        assert_eq!(phase == Phase::Released, is_freed, "{state}");
+    }
+}
+
+#[test]
 fn keys_that_are_none_let_nobody_in() {
     let mut world = World::booked();
     world
