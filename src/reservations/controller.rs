@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
 use self::{
-    look::{FoundCalendar, find, find_calendar},
+    look::{FoundCalendar, look},
     trigger::{concerned, in_calendar},
     trouble::Troubles,
 };
@@ -234,14 +234,7 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
     let Some(reservation) = read else {
         return Ok(None);
     };
-    let mut host = find(&reservation, context).await?;
-    let calendar = match find_calendar(&reservation, &host, context).await {
-        Err(ApiError::Unreadable { object, why }) => {
-            host = Lookup::Unreadable { object, why };
-            FoundCalendar::default()
-        }
-        found => found?,
-    };
+    let (host, calendar) = look(&reservation, context).await?;
     let mut decision = (context.decide)(
         &reservation,
         &calendar.bookings,

@@ -172,6 +172,8 @@ pub fn decide(
         let message =
             format!("{object} can't be read, and nothing is done until it is mended: {why}");
         conditions.set(&mut status, conditions::READY, false, UNREADABLE, message);
+        // Nor was anything decided of what was edited meanwhile.
+        status.observed_generation = decided_on(reservation);
         return Decision {
             status,
             action: Action::Wait,
@@ -267,6 +269,11 @@ fn holder(reservation: &Reservation, host: &BareMetalHost) -> Holder {
     } else {
         Holder::OtherReservation(name)
     }
+}
+
+/// The generation that the status is about which is stored.
+fn decided_on(reservation: &Reservation) -> Option<i64> {
+    reservation.status.as_ref()?.observed_generation
 }
 
 /// Whether nothing is done for it until an object that can't be read is mended.

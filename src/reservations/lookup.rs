@@ -124,8 +124,13 @@ pub fn wanted_name(reservation: &Reservation) -> Option<&str> {
     target.host_ref.as_ref()?.name.as_deref()
 }
 
-/// The name of the host, where the spec says it. Of a resource's name that is the last meaning.
+/// The name of the host, where the spec says it. Of a resource's name that is the last meaning,
+/// and none at all where labels say which host it is.
 pub fn named_host(reservation: &Reservation) -> Option<&str> {
+    let target = reservation.spec.target.as_ref();
+    if target.is_some_and(|target| target.selector.is_some()) {
+        return None;
+    }
     let resource = || reservation.spec.resource.as_ref()?.name.as_deref();
     wanted_name(reservation).or_else(resource)
 }

@@ -2,8 +2,9 @@
 //!
 //! The first of the free ones, by name: whoever looks at the same hosts and calendars picks
 //! the same. What is picked counts only once it is in that host's calendar; from then on it
-//! stays that host, unless it can't be lent any more and another one can. Called by the
-//! controller, in place of `lookup`.
+//! stays that host, unless it can't be lent any more and another one can, or the wish itself
+//! was edited and the host doesn't fit it any more. Called by the controller, in place of
+//! `lookup`.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ use super::{
     lookup::{Lookup, Shortage, claim, not_reservable},
 };
 use crate::api::{
-    calendar::{HostCalendar, HostCalendarStatus},
+    calendar::{Booking, HostCalendar, HostCalendarStatus},
     v1::Reservation,
 };
 
@@ -36,8 +37,26 @@ pub fn would_do(reservation: &Reservation, labels: &BTreeMap<String, String>) ->
     matches!(selector(reservation), Some(Ok(selector)) if selector.matches(labels))
 }
 
-/// The host that it has in its calendar; else the one that it should book. `free_image` is
-/// what a free host of this site carries.
+/// Whether it keeps the host whose calendar this is, so that no other need be looked at.
+/// `free_image` is what a free host of this site carries.
+pub fn stays(
+    reservation: &Reservation,
+    host: &BareMetalHost,
+    calendar: &HostCalendarStatus,
+    free_image: Option<&str>,
+    now: Timestamp,
+) -> bool {
+    let Some(Ok(selector)) = selector(reservation) else {
+        return false;
+    };
+    let candidate = calendar::candidate(reservation);
+    is_entitled(reservation, &selector, host)
+        && calendar::booking_of(calendar, &candidate.uid).is_some()
+        && usability(host, free_image).is_some_and(|usability| usability < Usability::Waited)
+        && !waits_for_an_open_end(&candidate, calendar, now)
+}
+
+/// The host that it has in its calendar; else the one that it should book.
 pub fn pick(
     reservation: &Reservation,
     hosts: &[BareMetalHost],
@@ -50,41 +69,38 @@ pub fn pick(
         Some(Err(why)) => return Lookup::NoneFree(Shortage::Nonsense(why)),
         None => return Lookup::NotFound,
     };
-    let bearing: Vec<_> = hosts
-        .iter()
-        .filter(|host| selector.matches(host.labels()))
-        .collect();
     let candidate = calendar::candidate(reservation);
     let bookings = |host: &BareMetalHost| {
         let mut calendars = calendars.iter();
         let calendar = calendars.find(|calendar| calendar.name_any() == host.name());
         let calendar = calendar.filter(|calendar| !is_predecessors(calendar, host));
-        calendar.and_then(|calendar| calendar.status.clone())
+        let status = calendar.and_then(|calendar| calendar.status.clone());
+        status.unwrap_or_default()
     };
-    let is_booked =
-        |calendar: &HostCalendarStatus| calendar::booking_of(calendar, &candidate.uid).is_some();
-    // Whatever its labels are by now: what was accepted is not taken back.
-    let booked = hosts
-        .iter()
-        .find(|host| bookings(host).as_ref().is_some_and(is_booked));
+    let booked = hosts.iter().find(|host| {
+        calendar::booking_of(&bookings(host), &candidate.uid).is_some()
+            && is_entitled(reservation, &selector, host)
+    });
     if let Some(booked) = booked
-        && let Some(usability) = usability(booked, free_image)
-        && usability < Usability::Waited
+        && stays(reservation, booked, &bookings(booked), free_image, now)
     {
         return Lookup::Found(Box::new(booked.clone()));
     }
-    let has_room = |host: &BareMetalHost| {
-        let calendar = bookings(host).unwrap_or_default();
-        !matches!(
-            calendar::book(&calendar, &candidate, now),
-            Verdict::Overlap(_)
-        )
+    let can_be_had = |host: &BareMetalHost| {
+        let calendar = bookings(host);
+        let verdict = calendar::book(&calendar, &candidate, now);
+        !matches!(verdict, Verdict::Overlap(_))
+            && !waits_for_an_open_end(&candidate, &calendar, now)
     };
+    let bearing: Vec<_> = hosts
+        .iter()
+        .filter(|host| selector.matches(host.labels()))
+        .collect();
     let mut free: Vec<_> = bearing
         .iter()
         .filter_map(|host| Some((usability(host, free_image)?, host.name(), *host)))
         .filter(|(usability, ..)| *usability < Usability::Waited)
-        .filter(|(.., host)| has_room(host))
+        .filter(|(.., host)| can_be_had(host))
         .collect();
     free.sort_by_key(|&(usability, name, _)| (usability, name));
     match (free.first(), booked) {
@@ -93,6 +109,31 @@ pub fn pick(
         (None, None) if bearing.is_empty() => Lookup::NoneFree(Shortage::NoneBearing),
         (None, None) => Lookup::NoneFree(Shortage::AllTaken(bearing.len())),
     }
+}
+
+/// Whether it may keep this host. What was accepted is not taken back because somebody labels
+/// hosts anew; who edits the wish asks for it.
+fn is_entitled(reservation: &Reservation, selector: &Selector, host: &BareMetalHost) -> bool {
+    let status = reservation.status.as_ref();
+    let decided_on = status.and_then(|status| status.observed_generation);
+    let is_edited = decided_on < reservation.metadata.generation;
+    !is_edited || selector.matches(host.labels())
+}
+
+/// Whether somebody else will have the host for nobody knows how long when this one begins:
+/// such a booking takes nobody's time in the calendar, and the host all the same.
+fn waits_for_an_open_end(
+    candidate: &Booking,
+    calendar: &HostCalendarStatus,
+    now: Timestamp,
+) -> bool {
+    let start = |booking: &Booking| booking.start.as_ref().map(|start| start.0);
+    let begins = start(candidate).map_or(now, |start| start.max(now));
+    calendar.bookings.iter().any(|other| {
+        other.uid != candidate.uid
+            && other.end.is_none()
+            && start(other).is_none_or(|start| start <= begins)
+    })
 }
 
 /// How soon a host could be imaged, as far as it tells by itself. What can't be lent has none.

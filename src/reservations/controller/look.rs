@@ -18,7 +18,68 @@ use crate::{
     },
 };
 
-pub(super) async fn find(reservation: &Reservation, context: &Context) -> Result<Lookup, ApiError> {
+/// The host, and what its calendar says. Where one of them can't be understood, nothing is
+/// known, and whoever is booked keeps its place.
+pub(super) async fn look(
+    reservation: &Reservation,
+    context: &Context,
+) -> Result<(Lookup, FoundCalendar), ApiError> {
+    match read(reservation, context).await {
+        Err(ApiError::Unreadable { object, why }) => {
+            let unreadable = Lookup::Unreadable { object, why };
+            Ok((unreadable, FoundCalendar::default()))
+        }
+        read => read,
+    }
+}
+
+async fn read(
+    reservation: &Reservation,
+    context: &Context,
+) -> Result<(Lookup, FoundCalendar), ApiError> {
+    if selection::is_choosing(reservation)
+        && let Some((host, stored)) = kept_place(reservation, context).await?
+    {
+        let calendar = count(reservation, stored, context).await?;
+        return Ok((host, calendar));
+    }
+    let host = find(reservation, context).await?;
+    let calendar = find_calendar(reservation, &host, context).await?;
+    Ok((host, calendar))
+}
+
+/// The host that a wish by labels is booked on, and its calendar, if it stays there: then no
+/// other is asked for.
+async fn kept_place(
+    reservation: &Reservation,
+    context: &Context,
+) -> Result<Option<(Lookup, HostCalendar)>, ApiError> {
+    let status = reservation.status.as_ref();
+    let Some(name) = status.and_then(|status| status.calendar.as_deref()) else {
+        return Ok(None);
+    };
+    let Some(stored) = context.calendar_store.read(name).await? else {
+        return Ok(None);
+    };
+    let bookings = stored.status.clone().unwrap_or_default();
+    let uid = reservation.uid().unwrap_or_default();
+    if calendar::booking_of(&bookings, &uid).is_none() {
+        return Ok(None);
+    }
+    let host = within_deadline(context.hosts.get_opt(name)).await?;
+    Ok(match host.map(Lookup::from) {
+        Some(Lookup::Found(host)) => {
+            let free_image = context.policy.deprovision_image.as_deref();
+            let now = context.clock.now();
+            let stays = !is_predecessors(&stored, &host)
+                && selection::stays(reservation, &host, &bookings, free_image, now);
+            stays.then_some((Lookup::Found(host), stored))
+        }
+        unreadable => unreadable.map(|unreadable| (unreadable, stored)),
+    })
+}
+
+async fn find(reservation: &Reservation, context: &Context) -> Result<Lookup, ApiError> {
     if reservation.is_finished() && pinned_name(reservation).is_none() {
         return Ok(Lookup::NotFound);
     }
@@ -71,7 +132,7 @@ pub(super) struct FoundCalendar {
     pub(super) bookings: HostCalendarStatus,
 }
 
-pub(super) async fn find_calendar(
+async fn find_calendar(
     reservation: &Reservation,
     host: &Lookup,
     context: &Context,
@@ -92,6 +153,15 @@ pub(super) async fn find_calendar(
         context.calendar_store.discard(&stored).await?;
         return Ok(FoundCalendar::default());
     }
+    count(reservation, stored, context).await
+}
+
+/// What counts of a calendar: whose record is over, or gone, is in nobody's way.
+async fn count(
+    reservation: &Reservation,
+    stored: HostCalendar,
+    context: &Context,
+) -> Result<FoundCalendar, ApiError> {
     let mut bookings = stored.status.clone().unwrap_or_default();
     let candidate = calendar::candidate(reservation);
     let now = context.clock.now();

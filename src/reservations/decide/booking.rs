@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use metal3::BareMetalHost;
 
-use super::{Action, Pass, conditions::ACCEPTED, timing};
+use super::{Action, Pass, conditions::ACCEPTED, decided_on, timing};
 use crate::{
     api::{
         calendar::{Booking, HostCalendarStatus},
@@ -59,6 +59,7 @@ impl Pass<'_> {
             // looked at in the next pass, which our own write brings about.
             if let Some(action) = self.unbook_from(&other) {
                 self.status.calendar = Some(other);
+                self.leave_undecided();
                 return Err(action);
             }
             self.unaccepted(
@@ -108,6 +109,12 @@ impl Pass<'_> {
                 Err(self.unbook().unwrap_or(Action::Wait))
             }
         }
+    }
+
+    /// Until it is out of its calendar it counts as not decided on, so that a crash in between
+    /// leaves it as it is found now: in need of another place.
+    pub(super) fn leave_undecided(&mut self) {
+        self.status.observed_generation = decided_on(self.reservation);
     }
 
     /// Whether the time that it wants is another's.

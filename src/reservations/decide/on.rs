@@ -107,7 +107,9 @@ impl Pass<'_> {
                     self.wake_at(end.0);
                 }
                 let out = self.unbook();
-                if out.is_none() {
+                if out.is_some() {
+                    self.leave_undecided();
+                } else {
                     // It waits for whichever host becomes free first.
                     self.status.calendar = None;
                 }

@@ -8,7 +8,6 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::calendar::Booking;
 
 fn host(name: &str, more: Value) -> BareMetalHost {
     let mut host = json!({
@@ -148,6 +147,76 @@ fn what_is_booked_stays_unless_it_can_not_be_lent_and_another_can() {
         Ok("a".to_owned())
     );
     assert_eq!(picked(&gpu(), &[broken], calendars), Ok("b".to_owned()));
+}
+
+#[test]
+fn a_host_that_somebody_has_without_an_end_is_waited_for_only_where_no_other_is_free() {
+    let hosts = [host("a", json!({})), host("b", json!({}))];
+    let mut endless = calendar("a", "uid-7", "2026-01-01T08:00:00Z", "2026-01-01T09:00:00Z");
+    let open = &mut endless.status.as_mut().unwrap().bookings[0];
+    open.end = None;
+    let mine = open.clone();
+    let calendars = std::slice::from_ref(&endless);
+    assert_eq!(picked(&gpu(), &hosts, calendars), Ok("b".to_owned()));
+    assert_eq!(
+        picked(&gpu(), &hosts[..1], calendars),
+        Err(Shortage::AllTaken(1))
+    );
+    // Nor is one that came in between, and stays, a reason to wait for it.
+    let mut both = endless.clone();
+    let booking = |from: &str| Booking {
+        uid: "uid-r".to_owned(),
+        start: Some(serde_json::from_value(json!(from)).unwrap()),
+        ..mine.clone()
+    };
+    let bookings = &mut both.status.as_mut().unwrap().bookings;
+    bookings.push(booking("2026-01-01T10:00:00Z"));
+    let calendars = std::slice::from_ref(&both);
+    assert_eq!(picked(&gpu(), &hosts, calendars), Ok("b".to_owned()));
+    assert_eq!(picked(&gpu(), &hosts[..1], calendars), Ok("a".to_owned()));
+    // Its own open end is in nobody's way.
+    let mut own = endless;
+    own.status.as_mut().unwrap().bookings = vec![booking("2026-01-01T08:00:00Z")];
+    let calendars = std::slice::from_ref(&own);
+    assert_eq!(picked(&gpu(), &hosts, calendars), Ok("a".to_owned()));
+}
+
+#[test]
+fn a_wish_that_is_edited_is_chosen_for_again_and_keeps_only_what_still_fits() {
+    let booked = calendar("b", "uid-r", "2026-01-01T10:00:00Z", "2026-01-01T12:00:00Z");
+    let calendars = std::slice::from_ref(&booked);
+    let rack = |name: &str, rack: &str| host(name, json!({"metadata": {"labels": {"rack": rack}}}));
+    let hosts = [rack("a", "1"), rack("b", "2"), rack("c", "2")];
+    let of = |rack: &str, observed: i64| {
+        let mut wish = wish(json!({"matchLabels": {"rack": rack}}));
+        wish.metadata.generation = Some(2);
+        wish.status.get_or_insert_default().observed_generation = Some(observed);
+        wish
+    };
+    assert_eq!(picked(&of("1", 1), &hosts, calendars), Ok("a".to_owned()));
+    assert_eq!(picked(&of("2", 1), &hosts, calendars), Ok("b".to_owned()));
+    assert_eq!(
+        picked(&of("3", 1), &hosts, calendars),
+        Err(Shortage::NoneBearing)
+    );
+    // It was decided on since: the host was labelled anew, and that takes nothing back.
+    assert_eq!(picked(&of("1", 2), &hosts, calendars), Ok("b".to_owned()));
+}
+
+#[test]
+fn who_stays_is_told_by_its_own_host_and_calendar_alone() {
+    let booked = calendar("b", "uid-r", "2026-01-01T10:00:00Z", "2026-01-01T12:00:00Z");
+    let other = calendar("b", "uid-7", "2026-01-01T10:00:00Z", "2026-01-01T12:00:00Z");
+    let now = "2026-01-01T09:00:00Z".parse().unwrap();
+    let stays = |host: &BareMetalHost, calendar: &HostCalendar| {
+        let calendar = calendar.status.clone().unwrap();
+        super::stays(&gpu(), host, &calendar, None, now)
+    };
+    let b = host("b", json!({}));
+    assert!(stays(&b, &booked));
+    assert!(!stays(&b, &other));
+    let broken = host("b", json!({"status": {"operationalStatus": "error"}}));
+    assert!(!stays(&broken, &booked));
 }
 
 #[test]
