@@ -154,7 +154,7 @@ impl<'a> Facts<'a> {
 fn why(status: &ReservationStatus) -> &'static str {
     match failure(status).map(|failure| &*failure.reason) {
         Some("DeadlineExceeded") => "it could not be prepared in time",
-        Some("HostGone") => "it was taken out of service",
+        Some("HostDeleting" | "HostGone") => "it was taken out of service",
         Some("RetryLimitReached") => "preparing it failed again and again",
         Some("WindowExpired") => "it was not free during the booked time",
         _ => "it could not be prepared",

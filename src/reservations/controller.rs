@@ -243,6 +243,11 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
         context.clock.now(),
     );
     let uid = reservation.uid().unwrap_or_default();
+    let resync = if reservation.is_finished() {
+        RESYNC_OF_FINISHED
+    } else {
+        RESYNC
+    };
     if decision.action.writes_host()
         && let Some(refusal) = context.troubles.refusal(&uid)
     {
@@ -255,7 +260,7 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
     match acted {
         Ok(()) => {
             context.troubles.clear(&uid);
-            Ok(Some(again(&decision, context)))
+            Ok(Some(again(&decision, resync, context)))
         }
         // Somebody was faster: look again, at what they left.
         Err(error) if was_overtaken(&error) => Ok(Some(OVERTAKEN)),
@@ -376,10 +381,10 @@ async fn finalize(
     Ok(())
 }
 
-fn again(decision: &Decision, context: &Context) -> Duration {
+fn again(decision: &Decision, resync: Duration, context: &Context) -> Duration {
     // Our own write brings the next pass about, if a watch tells of it.
     let latest = match decision.action {
-        Action::Wait => RESYNC,
+        Action::Wait => resync,
         _ => FOLLOW_UP,
     };
     let Some(wake) = decision.wake else {
@@ -435,3 +440,10 @@ const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// A lost watch is made up for by then.
 const RESYNC: Duration = Duration::from_secs(5 * 60);
+
+/// Of what was over before, only a claim that came too late could still be told, and the time
+/// at which it expires is known.
+const RESYNC_OF_FINISHED: Duration = Duration::from_secs(60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use self::{booking::Slot, timing::Wanted};
 use super::{
     deployment::Deployment,
     lookup::{Lookup, claim},
+    reasons,
 };
 use crate::api::{
     self,
@@ -171,7 +172,13 @@ pub fn decide(
         // Neither may it be imaged, nor was it wiped: nothing is known of it.
         let message =
             format!("{object} can't be read, and nothing is done until it is mended: {why}");
-        conditions.set(&mut status, conditions::READY, false, UNREADABLE, message);
+        conditions.set(
+            &mut status,
+            conditions::READY,
+            false,
+            reasons::UNREADABLE,
+            message,
+        );
         // Nor was anything decided of what was edited meanwhile.
         status.observed_generation = decided_on(reservation);
         return Decision {
@@ -280,10 +287,8 @@ fn decided_on(reservation: &Reservation) -> Option<i64> {
 pub fn waits_for_mending(reservation: &Reservation) -> bool {
     let status = reservation.status.as_ref();
     let mut told = status.into_iter().flat_map(|status| &status.conditions);
-    told.any(|it| it.type_ == conditions::READY && it.reason == UNREADABLE)
+    told.any(|it| it.type_ == conditions::READY && it.reason == reasons::UNREADABLE)
 }
-
-const UNREADABLE: &str = "Unreadable";
 
 #[cfg(test)]
 mod tests;

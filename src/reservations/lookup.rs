@@ -248,6 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn labels_name_no_host_whatever_the_resource_is_called() {
+        let mut booking = booked(None, "srv");
+        assert_eq!(named_host(&booking), Some("srv"));
+        booking.spec.target = serde_json::from_value(json!({"selector": {}})).unwrap();
+        assert_eq!(named_host(&booking), None);
+        booking.spec.target = serde_json::from_value(json!({"hostRef": {"name": "b"}})).unwrap();
+        assert_eq!(named_host(&booking), Some("b"));
+    }
+
+    #[test]
     fn several_hits_are_none() {
         let hosts = [
             host("a", Some("7"), None),

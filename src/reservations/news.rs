@@ -17,7 +17,7 @@ use metal3::BareMetalHost;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::host::within_deadline;
+use super::{host::within_deadline, reasons};
 use crate::api::v1::{Reservation, ReservationStatus};
 
 /// Where news is told. Clones tell the same publisher.
@@ -68,7 +68,7 @@ impl News {
     pub(super) fn unreadable(&self, reference: ObjectReference, why: &str) {
         let event = Event {
             type_: EventType::Warning,
-            reason: "Unreadable".to_owned(),
+            reason: reasons::UNREADABLE.to_owned(),
             note: Some(cut(&format!("left alone until it is mended: {why}"))),
             action: "Read".to_owned(),
             secondary: None,
@@ -142,36 +142,37 @@ const QUIET_TYPES: [&str; 1] = ["Notified"];
 
 /// Steps that are over before anybody could look, and what another condition tells better.
 const QUIET_REASONS: [&str; 6] = [
-    "Booking",
-    "Claiming",
-    "InUse",
-    "Provisioned",
-    "Released",
-    "Releasing",
+    reasons::BOOKING,
+    reasons::CLAIMING,
+    reasons::IN_USE,
+    reasons::PROVISIONED,
+    reasons::RELEASED,
+    reasons::RELEASING,
 ];
 
-const TROUBLES: [&str; 21] = [
-    "ClaimLost",
-    "ClaimedByOther",
-    "CleaningFailed",
-    "DeadlineExceeded",
-    "HostAmbiguous",
-    "HostDeleting",
-    "HostDetached",
-    "HostGone",
-    "HostNotFound",
-    "HostNotManaged",
-    "HostNotReservable",
-    "HostPaused",
-    "HostRefused",
-    "ImageChanged",
-    "KeyRejected",
-    "NoAuthorizedKey",
-    "ProvisioningFailed",
-    "RetryLimitReached",
-    "TemplateInvalid",
-    "Unreadable",
-    "WindowExpired",
+const TROUBLES: [&str; 22] = [
+    reasons::CLAIMED_BY_OTHER,
+    reasons::CLAIM_LOST,
+    reasons::CLEANING_FAILED,
+    reasons::DEADLINE_EXCEEDED,
+    reasons::HOST_AMBIGUOUS,
+    reasons::HOST_DELETING,
+    reasons::HOST_DETACHED,
+    reasons::HOST_ERROR,
+    reasons::HOST_GONE,
+    reasons::HOST_NOT_FOUND,
+    reasons::HOST_NOT_MANAGED,
+    reasons::HOST_NOT_RESERVABLE,
+    reasons::HOST_PAUSED,
+    reasons::HOST_REFUSED,
+    reasons::IMAGE_CHANGED,
+    reasons::KEY_REJECTED,
+    reasons::NO_AUTHORIZED_KEY,
+    reasons::PROVISIONING_FAILED,
+    reasons::RETRY_LIMIT_REACHED,
+    reasons::TEMPLATE_INVALID,
+    reasons::UNREADABLE,
+    reasons::WINDOW_EXPIRED,
 ];
 
 const MOST_WAITING: usize = 256;
@@ -226,6 +227,24 @@ mod tests {
             ("Notified", "True", "Delivered"),
         ]);
         assert_eq!(reasons(&waits, &held), ["Claimed"]);
+    }
+
+    #[test]
+    fn what_somebody_has_to_do_something_about_is_a_warning_and_what_is_well_is_none() {
+        let is_warning = |value: &str, reason: &str| {
+            let status = status(&[("Ready", value, reason)]);
+            is_trouble(&status.conditions[0])
+        };
+        for reason in [
+            "HostError",
+            "HostDeleting",
+            "DeadlineExceeded",
+            "HostRefused",
+        ] {
+            assert!(is_warning("False", reason), "{reason}");
+        }
+        assert!(!is_warning("False", "HostBusy"));
+        assert!(!is_warning("True", "Active"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::{
 use crate::reservations::{
     decide::Refusal,
     host::{ApiError, is_refusal},
+    reasons,
 };
 
 /// The reservations whose last pass failed, by uid.
@@ -54,11 +55,11 @@ impl Troubles {
 /// The text of whoever refused: the operator's own webhook, a policy, or the schema.
 fn refusal(error: &ApiError) -> Option<Refusal> {
     let (reason, text) = match error {
-        ApiError::ForeignSecret(_) => (HOST_REFUSED, error.to_string()),
+        ApiError::ForeignSecret(_) => (reasons::HOST_REFUSED, error.to_string()),
         ApiError::Kube(kube::Error::Api(status)) if is_refusal(status) => {
-            (HOST_REFUSED, status.message.clone())
+            (reasons::HOST_REFUSED, status.message.clone())
         }
-        ApiError::UserData(_) => (TEMPLATE_INVALID, error.to_string()),
+        ApiError::UserData(_) => (reasons::TEMPLATE_INVALID, error.to_string()),
         _ => return None,
     };
     let text = text.chars().take(LONGEST_TEXT).collect();
@@ -70,10 +71,6 @@ fn backoff(failures: u32) -> Duration {
     let doubled = 1_u64 << failures.saturating_sub(1).min(9);
     Duration::from_secs(doubled).min(LONGEST)
 }
-
-const HOST_REFUSED: &str = "HostRefused";
-
-const TEMPLATE_INVALID: &str = "TemplateInvalid";
 
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 

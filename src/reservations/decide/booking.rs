@@ -13,7 +13,10 @@ use crate::{
         calendar::{Booking, HostCalendarStatus},
         v1::Reservation,
     },
-    reservations::calendar::{self, Verdict},
+    reservations::{
+        calendar::{self, Verdict},
+        reasons,
+    },
 };
 
 /// What the calendar says, once for a pass.
@@ -80,7 +83,10 @@ impl Pass<'_> {
             }
             Verdict::Free(status) => {
                 if !self.slot.is_booked {
-                    self.unaccepted("Booking", "it is being written into the host's calendar");
+                    self.unaccepted(
+                        reasons::BOOKING,
+                        "it is being written into the host's calendar",
+                    );
                 }
                 Err(Action::WriteCalendar {
                     host: host.name().to_owned(),

@@ -5,9 +5,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use kube::ResourceExt;
 
-use crate::api::{
-    REJECTED_KEYS_ANNOTATION,
-    v1::{Reservation, ReservationStatus},
+use crate::{
+    api::{
+        REJECTED_KEYS_ANNOTATION,
+        v1::{Reservation, ReservationStatus},
+    },
+    reservations::reasons,
 };
 
 /// Writes conditions, keeping the time of each one's last change.
@@ -66,7 +69,7 @@ impl Conditions {
                     "{count} of the lines of the user's key are no public SSH keys, or too many; \
                      they were dropped: correct the key in the portal"
                 );
-                self.set(status, KEYS_ACCEPTED, false, "KeyRejected", message);
+                self.set(status, KEYS_ACCEPTED, false, reasons::KEY_REJECTED, message);
             }
             None if status.conditions.iter().any(told) => {
                 let message = "all of the user's keys are public SSH keys";
@@ -100,15 +103,11 @@ pub(super) const PROVISIONED: &str = "Provisioned";
 pub(super) const READY: &str = "Ready";
 pub(super) const RELEASED: &str = "Released";
 
-pub(super) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
-pub(super) const HOST_GONE: &str = "HostGone";
-pub(super) const RETRY_LIMIT_REACHED: &str = "RetryLimitReached";
-
-pub(super) const WINDOW_EXPIRED: &str = "WindowExpired";
-
-const FAILURES: [&str; 4] = [
-    DEADLINE_EXCEEDED,
-    HOST_GONE,
-    RETRY_LIMIT_REACHED,
-    WINDOW_EXPIRED,
+/// What a reservation ends with that didn't get what it was for.
+const FAILURES: [&str; 5] = [
+    reasons::DEADLINE_EXCEEDED,
+    reasons::HOST_DELETING,
+    reasons::HOST_GONE,
+    reasons::RETRY_LIMIT_REACHED,
+    reasons::WINDOW_EXPIRED,
 ];

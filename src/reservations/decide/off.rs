@@ -12,13 +12,13 @@ use metal3::{BareMetalHost, ProvisioningState};
 
 use super::{
     Action, Holder, Pass, conditions,
-    conditions::{HOST_CLAIMED, PROVISIONED, RELEASED, WINDOW_EXPIRED},
-    on::{has_seen_spec, state},
+    conditions::{HOST_CLAIMED, PROVISIONED, RELEASED},
+    on::{error, has_seen_spec, state},
     timing,
 };
 use crate::{
     api::v1::{Baseline, DesiredState, Phase},
-    reservations::{deployment, lookup::Lookup, user_data},
+    reservations::{deployment, lookup::Lookup, reasons, user_data},
 };
 
 impl Pass<'_> {
@@ -65,7 +65,7 @@ impl Pass<'_> {
 
     pub(super) fn release(&mut self, host: &BareMetalHost) -> Action {
         self.status.phase = Some(Phase::Releasing);
-        self.not_ready("Releasing", "the host is being taken back");
+        self.not_ready(reasons::RELEASING, "the host is being taken back");
         let Some(since) = self.status.release_time.as_ref().map(|time| time.0) else {
             // Stored before the host is touched, as on the way on.
             self.status.release_time = Some(Time(self.now));
@@ -83,7 +83,9 @@ impl Pass<'_> {
             );
             return Action::Wait;
         };
-        if deployment::is_marked(host, self.reservation) {
+        // Of one that is being deleted the operator takes everything off by itself.
+        let is_marked = deployment::is_marked(host, self.reservation);
+        if is_marked && !host.is_deleting() {
             self.set(
                 RELEASED,
                 false,
@@ -92,38 +94,37 @@ impl Pass<'_> {
             );
             return Action::Clear;
         }
-        if self.is_clean(host) {
+        if !is_marked && self.is_clean(host) {
             self.set(
                 RELEASED,
                 false,
                 "Clean",
                 "the host is clean; it is being freed",
             );
+            let idle = self.policy.deprovision_image.clone();
             return Action::Free {
-                image: self.policy.deprovision_image.clone(),
+                image: idle.filter(|_| !host.is_deleting()),
             };
         }
         self.wake_at(timing::later(since, EVIDENCE_WAIT));
         let (reason, message) = if host.is_paused() || host.is_detached() {
             (
-                "CleaningFailed",
+                reasons::CLEANING_FAILED,
                 "the host is paused or detached: it is not being cleaned, and stays held"
                     .to_owned(),
             )
         } else if !is_cleaned(host) {
             (
-                "CleaningFailed",
+                reasons::CLEANING_FAILED,
                 "the host's cleaning is disabled: it is not being cleaned, and stays held"
                     .to_owned(),
             )
-        } else if host.has_error() {
-            let text = host
-                .status
-                .as_ref()
-                .and_then(|status| status.error_message.clone());
+        } else if let Some(trouble) = error(host) {
+            (reasons::CLEANING_FAILED, trouble)
+        } else if host.is_deleting() {
             (
-                "CleaningFailed",
-                text.unwrap_or_else(|| "cleaning failed".to_owned()),
+                reasons::HOST_DELETING,
+                "the host is being deleted; waiting until it is gone".to_owned(),
             )
         } else {
             ("Deprovisioning", format!("the host is {}", state(host)))
@@ -177,7 +178,7 @@ impl Pass<'_> {
         }
         if self.has_run_out() {
             let message = "its time is over, and it never had its host";
-            self.set(PROVISIONED, false, WINDOW_EXPIRED, message);
+            self.set(PROVISIONED, false, reasons::WINDOW_EXPIRED, message);
         }
         let unfinished = self.status.clone();
         let failed = conditions::failure(&self.status).cloned();
@@ -187,11 +188,11 @@ impl Pass<'_> {
             Phase::Released
         });
         self.status.released_time.get_or_insert(Time(self.now));
-        self.set(HOST_CLAIMED, false, "Released", message);
+        self.set(HOST_CLAIMED, false, reasons::RELEASED, message);
         self.set(RELEASED, true, reason, message);
         match failed {
             Some(failed) => self.not_ready(&failed.reason, failed.message),
-            None => self.not_ready("Released", message),
+            None => self.not_ready(reasons::RELEASED, message),
         }
         // Whose host was deleted, or taken by others, may have left its keys behind.
         if self.status.applied_image.is_some() && user_data::is_made(self.reservation) {

@@ -7,10 +7,7 @@ use metal3::{BareMetalHost, ProvisioningState};
 
 use super::{
     Action, Holder, Pass,
-    conditions::{
-        DEADLINE_EXCEEDED, HOST_CLAIMED, HOST_GONE, PROVISIONED, READY, RELEASED,
-        RETRY_LIMIT_REACHED,
-    },
+    conditions::{HOST_CLAIMED, PROVISIONED, READY, RELEASED},
     timing,
 };
 use crate::{
@@ -18,7 +15,7 @@ use crate::{
     reservations::{
         deployment::{self, Deployment},
         lookup::{Lookup, Shortage, not_reservable},
-        user_data,
+        reasons, user_data,
     },
 };
 
@@ -49,12 +46,12 @@ impl Pass<'_> {
             let deadline = timing::deadline(self.reservation, self.policy, begun);
             if deadline <= self.now {
                 let message = "the host was not provisioned in time; it is taken back";
-                return self.fail(DEADLINE_EXCEEDED, message);
+                return self.fail(reasons::DEADLINE_EXCEEDED, message);
             }
             self.wake_at(deadline);
         }
         if self.status.claim_time.is_some() && *host == Lookup::Gone {
-            return self.fail(HOST_GONE, "the host was deleted while it was held");
+            return self.fail(reasons::HOST_GONE, "the host was deleted while it was held");
         }
         // A host that is ours already is not judged again: it must be imaged or released.
         if let Lookup::Found(host) = host
@@ -80,9 +77,10 @@ impl Pass<'_> {
                 "HostBusy",
                 format!("the host is held by Reservation {name}"),
             ),
-            Holder::Stranger(name) => {
-                self.busy("ClaimedByOther", format!("the host is in use by {name}"))
-            }
+            Holder::Stranger(name) => self.busy(
+                reasons::CLAIMED_BY_OTHER,
+                format!("the host is in use by {name}"),
+            ),
         }
     }
 
@@ -100,7 +98,10 @@ impl Pass<'_> {
                         }
                     };
                 }
-                Some(why) => ("HostNotReservable", format!("host {} {why}", host.name())),
+                Some(why) => (
+                    reasons::HOST_NOT_RESERVABLE,
+                    format!("host {} {why}", host.name()),
+                ),
             },
             Lookup::NoneFree(shortage) => {
                 if let Some(end) = &self.reservation.spec.window.end {
@@ -119,11 +120,11 @@ impl Pass<'_> {
                 return Err(out.unwrap_or(Action::Wait));
             }
             Lookup::Ambiguous => (
-                "HostAmbiguous",
+                reasons::HOST_AMBIGUOUS,
                 "several hosts answer to the booked resource; none is touched".to_owned(),
             ),
             Lookup::Gone | Lookup::NotFound | Lookup::Unreadable { .. } => (
-                "HostNotFound",
+                reasons::HOST_NOT_FOUND,
                 "no host has the booked resource's id, name or annotation".to_owned(),
             ),
         };
@@ -167,14 +168,14 @@ impl Pass<'_> {
     /// Only the claim is put back: what is on the disk is its user's.
     pub(super) fn reclaim(&mut self) -> Action {
         let message = "the claim was taken off by others; it is put back";
-        self.set(HOST_CLAIMED, false, "ClaimLost", message);
+        self.set(HOST_CLAIMED, false, reasons::CLAIM_LOST, message);
         Action::Claim
     }
 
     fn claim(&mut self, host: &BareMetalHost) -> Action {
         if host.is_paused() {
             return self.busy(
-                "HostPaused",
+                reasons::HOST_PAUSED,
                 "the host is paused: remove its paused annotation",
             );
         }
@@ -187,7 +188,7 @@ impl Pass<'_> {
         }
         self.pin(host);
         self.status.phase = Some(Phase::Provisioning);
-        self.not_ready("Claiming", "the host is being claimed");
+        self.not_ready(reasons::CLAIMING, "the host is being claimed");
         Action::Claim
     }
 
@@ -204,7 +205,7 @@ impl Pass<'_> {
             "Claimed",
             format!("host {} is held", host.name()),
         );
-        self.set(RELEASED, false, "InUse", "the host is held");
+        self.set(RELEASED, false, reasons::IN_USE, "the host is held");
         if self.status.claim_time.is_none() {
             // Stored before anything is done to the disk: later, a provisioning that isn't
             // in this record is the one that we asked for.
@@ -216,6 +217,11 @@ impl Pass<'_> {
             });
             self.not_provisioned("WaitingForHost", "the claim is recorded");
             return Action::Wait;
+        }
+        if host.is_deleting() {
+            // There is no way back from that, and the operator wipes the disk by itself.
+            let message = "the host is being deleted, with all that is on it";
+            return self.fail(reasons::HOST_DELETING, message);
         }
         // Where the calendar was lost, or the window moved, it catches up with the facts.
         if let Err(action @ Action::WriteCalendar { .. }) = self.book(host) {
@@ -234,8 +240,8 @@ impl Pass<'_> {
             Some(there) if there != ours => {
                 // Somebody broke glass. Putting our image back would wipe what they did.
                 let message = "the host's image was changed by others; it is left alone";
-                self.not_ready("ImageChanged", message);
-                self.set(PROVISIONED, false, "ImageChanged", message);
+                self.not_ready(reasons::IMAGE_CHANGED, message);
+                self.set(PROVISIONED, false, reasons::IMAGE_CHANGED, message);
                 Action::Wait
             }
             Some(_) => self.watch(host, &ours),
@@ -249,7 +255,7 @@ impl Pass<'_> {
             // It was ours and ready, and somebody took the image off: the disk is being
             // wiped. Imaging it again would hide that from its user.
             let message = "the host's image was taken off by others";
-            self.not_ready("ImageChanged", message);
+            self.not_ready(reasons::IMAGE_CHANGED, message);
             return Action::Wait;
         }
         if let Some((reason, message)) = unattended(host) {
@@ -284,10 +290,15 @@ impl Pass<'_> {
         if done && !host.has_error() {
             self.status.phase = Some(Phase::Active);
             self.status.active_time.get_or_insert(Time(self.now));
-            self.set(PROVISIONED, true, "Provisioned", "the image is on the host");
+            self.set(
+                PROVISIONED,
+                true,
+                reasons::PROVISIONED,
+                "the image is on the host",
+            );
             if !user_data::lets_somebody_in(self.reservation) {
                 self.not_ready(
-                    "NoAuthorizedKey",
+                    reasons::NO_AUTHORIZED_KEY,
                     "the host is up, but nobody's key is on it",
                 );
             } else {
@@ -295,21 +306,17 @@ impl Pass<'_> {
             }
             return Action::Wait;
         }
-        let trouble = host
-            .status
-            .as_ref()
-            .filter(|_| host.has_error())
-            .and_then(|status| status.error_message.clone());
+        let trouble = error(host);
         if let Some(trouble) = &trouble
             && self.status.active_time.is_none()
             && has_given_up(host)
         {
             let message = format!("the operator tries no more: {trouble}");
-            return self.fail(RETRY_LIMIT_REACHED, &message);
+            return self.fail(reasons::RETRY_LIMIT_REACHED, &message);
         }
         let (reason, message) = match (unattended(host), trouble) {
             (Some((reason, message)), _) => (reason, message.to_owned()),
-            (None, Some(trouble)) => ("ProvisioningFailed", trouble),
+            (None, Some(trouble)) => (reasons::PROVISIONING_FAILED, trouble),
             (None, None) if is_delayed(host) => (
                 "CapacityLimited",
                 "the operator is busy with as many hosts as it may be; this one waits its turn"
@@ -319,8 +326,8 @@ impl Pass<'_> {
         };
         if self.status.active_time.is_some() {
             // Its image is on it all the same.
-            let is_ours = reason == "ProvisioningFailed";
-            self.not_ready(if is_ours { "HostError" } else { reason }, message);
+            let is_ours = reason == reasons::PROVISIONING_FAILED;
+            self.not_ready(if is_ours { reasons::HOST_ERROR } else { reason }, message);
         } else {
             self.not_provisioned(reason, message);
         }
@@ -375,18 +382,15 @@ impl Pass<'_> {
 /// Why the operator doesn't heed the host's spec, if it doesn't: nothing is written to a host
 /// like that.
 fn unattended(host: &BareMetalHost) -> Option<(&'static str, &'static str)> {
-    if host.is_deleting() {
-        let message = "the host is being deleted: it gets no image any more";
-        Some(("HostDeleting", message))
-    } else if host.is_paused() {
+    if host.is_paused() {
         let message = "the host is paused: remove its paused annotation";
-        Some(("HostPaused", message))
+        Some((reasons::HOST_PAUSED, message))
     } else if host.is_detached() {
         let message = "the host is detached: remove its detached annotation";
-        Some(("HostDetached", message))
+        Some((reasons::HOST_DETACHED, message))
     } else if *host.state() == ProvisioningState::Unmanaged {
         let message = "the operator can't manage the host: it has no BMC address or credentials";
-        Some(("HostNotManaged", message))
+        Some((reasons::HOST_NOT_MANAGED, message))
     } else {
         None
     }
@@ -420,11 +424,11 @@ fn told(shortage: &Shortage) -> (&'static str, String) {
             ),
         ),
         Shortage::Nonsense(why) => (
-            "HostNotFound",
+            reasons::HOST_NOT_FOUND,
             format!("target.selector can't be understood: {why}"),
         ),
         Shortage::NoneBearing => (
-            "HostNotFound",
+            reasons::HOST_NOT_FOUND,
             "no host bears the labels of target.selector".to_owned(),
         ),
     }
@@ -438,6 +442,15 @@ fn provision_end(host: &BareMetalHost) -> Option<Time> {
 pub(super) fn has_seen_spec(host: &BareMetalHost) -> bool {
     let seen = host.observed_generation();
     seen.is_some() && seen >= host.metadata.generation
+}
+
+/// What the operator says of the host's error, if it has one.
+pub(super) fn error(host: &BareMetalHost) -> Option<String> {
+    let status = host.status.as_ref().filter(|_| host.has_error())?;
+    let said = [&status.error_message, &status.error_type];
+    let mut said = said.into_iter().flatten().filter(|text| !text.is_empty());
+    let told = said.next().cloned();
+    Some(told.unwrap_or_else(|| "the operator reports an error, and not which".to_owned()))
 }
 
 pub(super) fn state(host: &BareMetalHost) -> &str {

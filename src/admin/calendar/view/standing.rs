@@ -100,6 +100,7 @@ const PLAIN: &[(&str, &str)] = &[
     ("DeadlineExceeded", "the host was not ready in time"),
     ("HostAmbiguous", "several hosts answer to that name"),
     ("HostBusy", "the host is not free yet"),
+    ("HostDeleting", "the host is being deleted"),
     ("HostGone", "the host was deleted"),
     ("HostNotFound", "no host answers to that name"),
     ("HostNotReservable", "the host can’t be lent"),

@@ -133,6 +133,33 @@ fn an_error_on_an_active_host_is_told_and_nothing_is_done_about_it() {
 }
 
 #[test]
+fn an_error_without_a_word_is_an_error_all_the_same() {
+    for (message, type_, told) in [
+        (
+            json!(null),
+            json!("power management error"),
+            "power management error",
+        ),
+        (
+            json!(""),
+            json!(null),
+            "the operator reports an error, and not which",
+        ),
+    ] {
+        let mut world = World::active();
+        fails(&mut world, "");
+        world.host["status"]["errorMessage"] = message;
+        world.host["status"]["errorType"] = type_;
+        assert_eq!(world.settle(), []);
+        assert_eq!(world.ready(), ("False".to_owned(), "HostError".to_owned()));
+        assert_eq!(message_of(&world, "Ready"), told);
+        world.want(DesiredState::Released);
+        assert_eq!(world.settle(), [Action::Clear]);
+        assert_eq!(message_of(&world, "Released"), told);
+    }
+}
+
+#[test]
 fn a_wipe_that_fails_keeps_the_host_until_the_operator_gets_it_done() {
     let mut world = World::active();
     world.want(DesiredState::Released);
@@ -162,20 +189,54 @@ fn a_host_that_others_wrote_is_touched_neither_on_nor_off() {
 
 #[test]
 fn a_host_that_is_being_deleted_gets_neither_a_claim_nor_an_image() {
-    let deleted = json!("2026-01-01T09:59:00Z");
     let mut world = World::booked();
-    world.host["metadata"]["deletionTimestamp"] = deleted.clone();
+    deletes(&mut world);
     assert_eq!(world.settle(), []);
     assert_eq!(world.ready().1, "HostNotReservable");
 
+    // Nothing was written to it: there is nothing to wait for.
     let mut held = claimed();
-    held.host["metadata"]["deletionTimestamp"] = deleted;
-    assert_eq!(held.settle(), []);
-    assert_eq!(held.ready().1, "HostDeleting");
-    held.host["metadata"]["uid"] = json!("made-anew");
-    assert_eq!(held.settle(), []);
+    held.policy.deprovision_image = Some("http://idle".to_owned());
+    deletes(&mut held);
+    assert_eq!(held.settle(), [Action::Free { image: None }]);
     assert_eq!(held.phase(), Some(Phase::Failed));
-    assert_eq!(held.ready().1, "HostGone");
+    assert_eq!(held.ready().1, "HostDeleting");
+}
+
+#[test]
+fn a_held_host_that_is_being_deleted_fails_its_reservation_untouched_and_for_good_once_it_is_gone()
+{
+    for mut world in [imaged(), World::active()] {
+        deletes(&mut world);
+        let before = world.host.clone();
+        assert_eq!(world.settle(), []);
+        assert_eq!(world.phase(), Some(Phase::Releasing));
+        assert_eq!(reason(&world, "Provisioned"), "HostDeleting");
+        assert_eq!(reason(&world, "Released"), "HostDeleting");
+        for next in ["deprovisioning", "powering off before delete", "deleting"] {
+            state(&mut world, next);
+            world.pass_time(3600);
+            assert_eq!(world.settle(), [], "{next}");
+            assert_eq!(world.host["spec"], before["spec"], "{next}");
+        }
+        world.host["metadata"]["uid"] = json!("made-anew");
+        assert_eq!(world.settle(), []);
+        assert_eq!(world.phase(), Some(Phase::Failed));
+        assert_eq!(world.ready().1, "HostDeleting");
+    }
+}
+
+#[test]
+fn a_held_host_that_is_being_deleted_and_not_looked_at_is_told_of_as_not_being_cleaned() {
+    for (annotation, told) in UNATTENDED {
+        let mut world = World::active();
+        world.host["metadata"]["annotations"] = json!({annotation: ""});
+        deletes(&mut world);
+        world.pass_time(86_400);
+        assert_eq!(world.settle(), [], "{told}");
+        assert_eq!(world.held_by().as_deref(), Some("portal-101"), "{told}");
+        assert_eq!(reason(&world, "Released"), "CleaningFailed", "{told}");
+    }
 }
 
 #[test]
@@ -183,6 +244,7 @@ fn a_host_that_goes_while_it_is_released_is_released() {
     let mut world = World::active();
     world.want(DesiredState::Released);
     assert_eq!(world.settle(), [Action::Clear]);
+    deletes(&mut world);
     for next in ["powering off before delete", "deleting"] {
         state(&mut world, next);
         assert_eq!(world.settle(), [], "{next}");
@@ -293,6 +355,10 @@ fn fails(world: &mut World, error: &str) {
     world.host["status"]["errorMessage"] = json!("no answer from the BMC");
 }
 
+fn deletes(world: &mut World) {
+    world.host["metadata"]["deletionTimestamp"] = json!("2026-01-01T10:30:00Z");
+}
+
 fn recovers(world: &mut World) {
     world.host["status"]["operationalStatus"] = json!("OK");
     world.host["status"]["errorType"] = json!("");
@@ -307,6 +373,12 @@ fn reason(world: &World, type_: &str) -> String {
     let status = world.reservation.status.as_ref().unwrap();
     let found = status.conditions.iter().find(|it| it.type_ == type_);
     found.unwrap().reason.clone()
+}
+
+fn message_of(world: &World, type_: &str) -> String {
+    let status = world.reservation.status.as_ref().unwrap();
+    let found = status.conditions.iter().find(|it| it.type_ == type_);
+    found.unwrap().message.clone()
 }
 
 const UNATTENDED: [(&str, &str); 2] = [
