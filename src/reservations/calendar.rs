@@ -56,6 +56,21 @@ pub fn candidate(reservation: &Reservation) -> Booking {
     }
 }
 
+/// The stretch of time of one that was given its host before its window begins: from then on
+/// nobody else has it.
+pub fn held_early(reservation: &Reservation) -> Option<Booking> {
+    let claimed = reservation.status.as_ref()?.claim_time.as_ref()?.0;
+    let candidate = candidate(reservation);
+    let is_early = candidate
+        .start
+        .as_ref()
+        .is_some_and(|start| claimed < start.0);
+    is_early.then(|| Booking {
+        start: Some(whole_seconds(claimed)),
+        ..candidate
+    })
+}
+
 /// What the calendar says to the candidate, in place of what it had booked before.
 pub fn book(calendar: &HostCalendarStatus, candidate: &Booking, now: Timestamp) -> Verdict {
     let others = calendar.bookings.iter();
@@ -110,6 +125,11 @@ pub fn cleanup_time(reservation: &Reservation) -> Duration {
     cleanup
         .and_then(|cleanup| cleanup.parse().ok())
         .unwrap_or_default()
+}
+
+/// Whether it is the time of this one.
+pub fn is_running(booking: &Booking, now: Timestamp) -> bool {
+    start(booking) <= now && end(booking).is_none_or(|end| now < end)
 }
 
 fn settled(calendar: &HostCalendarStatus, bookings: Vec<Booking>, now: Timestamp) -> Verdict {

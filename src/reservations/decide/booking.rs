@@ -27,6 +27,8 @@ pub(super) struct Slot {
     pub(super) booked_end: Option<Timestamp>,
     /// When the first of the others begins that come after us.
     pub(super) next_start: Option<Timestamp>,
+    /// Whether it is another's time now.
+    pub(super) is_anothers_time: bool,
     pub(super) is_booked: bool,
 }
 
@@ -42,9 +44,16 @@ impl Slot {
         let booked_end = booked.and_then(|booking| Some(booking.end.as_ref()?.0));
         let others = calendar.bookings.iter();
         let others = others.filter(|booking| booking.uid != candidate.uid);
+        let early = calendar::held_early(reservation);
+        let early = early.map(|early| calendar::book(calendar, &early, now));
+        // Its window is its own in any case.
+        let early = early.filter(|verdict| !matches!(verdict, Verdict::Overlap(_)));
         Self {
-            verdict: calendar::book(calendar, &candidate, now),
+            verdict: early.unwrap_or_else(|| calendar::book(calendar, &candidate, now)),
             booked_end: booked_end.map(|end| timing::earlier(end, cleanup)),
+            is_anothers_time: others
+                .clone()
+                .any(|booking| calendar::is_running(booking, now)),
             next_start: others
                 .filter_map(|booking| Some(booking.start.as_ref()?.0))
                 .min(),

@@ -41,8 +41,14 @@ pub(super) fn wanted(
         .status
         .as_ref()
         .is_some_and(|status| status.begin_time.is_some());
-    match begin(reservation) {
-        Some(begin) if now < begin && !begun => Wanted::Later { begin },
+    if begun {
+        return Wanted::On;
+    }
+    let start = reservation.spec.window.start.as_ref().map(|start| start.0);
+    match (begin(reservation), start) {
+        (Some(begin), _) if now < begin => Wanted::Later { begin },
+        // Ahead of its window it takes no time that another was promised.
+        (_, Some(start)) if now < start && slot.is_anothers_time => Wanted::Later { begin: start },
         _ => Wanted::On,
     }
 }

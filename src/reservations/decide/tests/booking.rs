@@ -110,6 +110,63 @@ fn an_extension_into_the_next_ones_time_does_not_count() {
 }
 
 #[test]
+fn the_calendar_says_whose_hands_a_host_is_in_before_the_window_begins() {
+    let mut world = World::booked();
+    world.calendar = taken("2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z");
+    world.now = at("2026-01-01T09:54:00Z");
+    world.settle();
+    let told = |world: &World| {
+        let calendar = world.calendar.clone();
+        (calendar.current, calendar.next, calendar.free_from.unwrap())
+    };
+    let (me, other) = (Some("portal-101".to_owned()), Some("portal-7".to_owned()));
+    assert_eq!(told(&world), (None, me.clone(), "now".to_owned()));
+    world.now = at("2026-01-01T09:56:00.5Z");
+    assert_eq!(world.settle().len(), 2);
+    let free = "2026-01-01T13:00:00Z".to_owned();
+    assert_eq!(told(&world), (me, other, free));
+    let mine = &world.calendar.bookings[0];
+    assert_eq!(mine.start, Some(Time(at("2026-01-01T09:56:00Z"))));
+    // Nor does it change when the window begins.
+    world.now = at(START);
+    let before = world.calendar.clone();
+    world.settle();
+    assert_eq!(world.calendar, before);
+}
+
+#[test]
+fn an_early_start_takes_no_time_that_another_was_promised() {
+    let mut world = World::booked();
+    world.calendar = taken("2026-01-01T09:00:00Z", START);
+    world.now = at("2026-01-01T09:56:00Z");
+    // Free as the host is: who was promised it may still come.
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.ready().1, "Scheduled");
+    assert_eq!(world.look().wake, Some(at(START)));
+    let mut early = World::booked();
+    early.now = world.now;
+    early.reservation = world.reservation.clone();
+    assert_eq!(early.settle()[0], Action::Claim);
+    world.now = at(START);
+    assert_eq!(world.settle()[0], Action::Claim);
+}
+
+#[test]
+fn what_was_booked_just_before_an_early_start_keeps_its_time_in_the_calendar() {
+    let mut world = World::booked();
+    world.now = at("2026-01-01T09:56:00Z");
+    while world.pass() != Action::Claim {}
+    let mut calendar = taken("2026-01-01T09:57:00Z", "2026-01-01T09:59:00Z");
+    calendar.bookings.extend(world.calendar.bookings.clone());
+    world.calendar = calendar;
+    assert!(matches!(world.settle()[..], [Action::Provision(_)]));
+    let mine = world.calendar.bookings.iter();
+    let mut mine = mine.filter(|booking| booking.uid == "uid-101");
+    assert_eq!(mine.next().unwrap().start, Some(Time(at(START))));
+    assert_eq!(accepted(&world), ("True".to_owned(), "Accepted".to_owned()));
+}
+
+#[test]
 fn a_booking_that_moves_leaves_the_one_calendar_and_enters_the_other() {
     let mut world = World::booked();
     world.now = at("2026-01-01T08:00:00Z");
