@@ -102,9 +102,8 @@ impl ValidateCreate<BareMetalHost> for HostAdvice {
         let warnings =
             host_warnings::of_any(None, host, |like| self.beside(host, like)).into_iter();
         let result = warnings.fold(result, ValidationResult::with_warning);
-        let annotations = Some(host.annotations());
         self.glass
-            .apply(result, Rule::H7, None, annotations, cx)
+            .apply(result, Rule::H7, None, host.annotations(), cx)
             .await
     }
 }
@@ -133,9 +132,7 @@ impl ValidateUpdate<BareMetalHost> for HostAdvice {
             host_warnings::of_any(Some(&old), new, |like| self.beside(new, like)).into_iter();
         let result = warnings.fold(result, ValidationResult::with_warning);
         let (before, after) = (old.annotations(), new.annotations());
-        let judged = self
-            .glass
-            .apply(result, rules, Some(before), Some(after), cx);
+        let judged = self.glass.apply(result, rules, Some(before), after, cx);
         judged.await
     }
 }
@@ -158,9 +155,8 @@ impl ValidateDelete<BareMetalHost> for HostAdvice {
             booking.name
         );
         let refusal = forbidden(Rule::H4, &message);
-        let annotations = Some(old.annotations());
         self.glass
-            .apply(refusal, Rule::H4, annotations, None, cx)
+            .apply_to_deletion(refusal, Rule::H4, &old.metadata, cx)
             .await
     }
 }

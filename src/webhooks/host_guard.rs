@@ -96,10 +96,9 @@ impl ValidateCreate<BareMetalHost> for HostGuard {
             field: "spec.consumerRef",
         }];
         let refusal = refusal(holder, &claimed);
-        let annotations = Some(host.annotations());
         let judged = self
             .glass
-            .apply(refusal, Rule::H2, None, annotations, cx)
+            .apply(refusal, Rule::H2, None, host.annotations(), cx)
             .await?;
         if judged.is_allowed() && sets_image_while_off(None, host) {
             return Ok(refuse_image_while_off());
@@ -151,7 +150,7 @@ impl HostGuard {
         let rules = rules(&changes);
         let judged = self
             .glass
-            .apply(refusal, rules, Some(before), Some(after), cx)
+            .apply(refusal, rules, Some(before), after, cx)
             .await?;
         if judged.is_allowed() && sets_image_while_off(Some(old), new) {
             return Ok(refuse_image_while_off());
@@ -178,9 +177,8 @@ impl ValidateDelete<BareMetalHost> for HostGuard {
             how_to_end(holder)
         );
         let refusal = forbidden(Rule::H4, &message);
-        let annotations = Some(old.annotations());
         self.glass
-            .apply(refusal, Rule::H4, annotations, None, cx)
+            .apply_to_deletion(refusal, Rule::H4, &old.metadata, cx)
             .await
     }
 }

@@ -110,7 +110,7 @@ impl ReservationGuard {
         let rule = faults[0].field.as_str();
         let annotations = old.map(ResourceExt::annotations);
         self.break_glass
-            .apply(refusal, rule, annotations, Some(new.annotations()), cx)
+            .apply(refusal, rule, annotations, new.annotations(), cx)
             .await
     }
 
