@@ -67,6 +67,10 @@ impl Pass<'_> {
         self.status.phase = Some(Phase::Releasing);
         self.not_ready(reasons::RELEASING, "the host is being taken back");
         let Some(since) = self.status.release_time.as_ref().map(|time| time.0) else {
+            if self.status.active_time.is_none() && self.ends_by_the_clock() {
+                let message = "its time was over before the host was ready";
+                self.set(PROVISIONED, false, reasons::DEADLINE_EXCEEDED, message);
+            }
             // Stored before the host is touched, as on the way on.
             self.status.release_time = Some(Time(self.now));
             let baseline = self.status.baseline.get_or_insert_default();
@@ -111,6 +115,12 @@ impl Pass<'_> {
             (
                 reasons::CLEANING_FAILED,
                 "the host is paused or detached: it is not being cleaned, and stays held"
+                    .to_owned(),
+            )
+        } else if host.spec.externally_provisioned == Some(true) {
+            (
+                reasons::CLEANING_FAILED,
+                "the host is called externally provisioned: it is not being cleaned, and stays held"
                     .to_owned(),
             )
         } else if !is_cleaned(host) {
@@ -210,8 +220,14 @@ impl Pass<'_> {
     fn has_run_out(&self) -> bool {
         self.status.claim_time.is_none()
             && self.status.release_time.is_none()
-            && self.reservation.metadata.deletion_timestamp.is_none()
+            && self.ends_by_the_clock()
+    }
+
+    /// Whether nobody and nothing ended it but its window.
+    fn ends_by_the_clock(&self) -> bool {
+        self.reservation.metadata.deletion_timestamp.is_none()
             && self.reservation.desired_state() != DesiredState::Released
+            && conditions::failure(&self.status).is_none()
     }
 }
 

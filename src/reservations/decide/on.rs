@@ -388,6 +388,9 @@ fn unattended(host: &BareMetalHost) -> Option<(&'static str, &'static str)> {
     } else if host.is_detached() {
         let message = "the host is detached: remove its detached annotation";
         Some((reasons::HOST_DETACHED, message))
+    } else if host.spec.externally_provisioned == Some(true) {
+        let message = "the host is called externally provisioned: the operator heeds no image";
+        Some((reasons::HOST_NOT_RESERVABLE, message))
     } else if *host.state() == ProvisioningState::Unmanaged {
         let message = "the operator can't manage the host: it has no BMC address or credentials";
         Some((reasons::HOST_NOT_MANAGED, message))

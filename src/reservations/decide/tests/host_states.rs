@@ -188,6 +188,103 @@ fn a_host_that_others_wrote_is_touched_neither_on_nor_off() {
 }
 
 #[test]
+fn a_held_host_that_is_called_externally_provisioned_gets_no_image_and_stays_held_if_it_has_one() {
+    let mut world = claimed();
+    world.host["spec"]["externallyProvisioned"] = json!(true);
+    state(&mut world, "externally provisioned");
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.ready().1, "HostNotReservable");
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Free { image: None }]);
+
+    let mut world = World::active();
+    world.host["spec"]["externallyProvisioned"] = json!(true);
+    state(&mut world, "externally provisioned");
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.ready().1, "HostNotReservable");
+    assert_eq!(world.phase(), Some(Phase::Active));
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Clear]);
+    world.pass_time(86_400);
+    assert_eq!(world.settle(), []);
+    assert_eq!(reason(&world, "Released"), "CleaningFailed");
+    assert_eq!(world.held_by().as_deref(), Some("portal-101"));
+}
+
+#[test]
+fn an_image_that_is_on_a_host_in_error_is_not_ready_before_the_error_is_gone() {
+    let mut world = imaged();
+    fails(&mut world, "power management error");
+    world.operator_provisions("2026-01-01T10:01:00Z");
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.phase(), Some(Phase::Provisioning));
+    assert_eq!(world.ready().1, "ProvisioningFailed");
+    recovers(&mut world);
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.phase(), Some(Phase::Active));
+}
+
+#[test]
+fn a_host_that_is_being_wiped_when_it_is_claimed_is_waited_for_and_imaged_once_it_is_clean() {
+    let mut world = in_state("deprovisioning");
+    world.host["status"]["provisioning"]["image"] = json!({"url": IMAGE});
+    assert_eq!(world.settle(), [Action::Claim]);
+    assert_eq!(world.ready().1, "WaitingForHost");
+    // What others left there must be gone before it is given back, too.
+    let mut given_back = World::booked();
+    given_back.reservation = world.reservation.clone();
+    given_back.calendar = world.calendar.clone();
+    given_back.host = world.host.clone();
+    given_back.want(DesiredState::Released);
+    assert_eq!(given_back.settle(), []);
+    for world in [&mut world, &mut given_back] {
+        world.operator_cleans("2026-01-01T10:05:00Z");
+    }
+    assert!(matches!(world.settle()[..], [Action::Provision(_)]));
+    assert_eq!(given_back.settle(), [Action::Free { image: None }]);
+}
+
+/// What proves that the operator has acted on our clearing, each thing by itself.
+#[test]
+fn a_free_host_is_clean_by_one_piece_of_evidence_and_by_none_that_was_there_before() {
+    let later = "2026-01-01T11:00:00Z";
+    let evidence: [(&str, Value, bool); 5] = [
+        ("nothing", json!({}), false),
+        (
+            "another wipe",
+            json!({"operationHistory": {"deprovision": {"start": later, "end": later}}}),
+            true,
+        ),
+        (
+            "the wipe before",
+            json!({"operationHistory": {"deprovision": {"start": START, "end": later}}}),
+            false,
+        ),
+        ("its power", json!({"poweredOn": false}), true),
+        (
+            "its generation",
+            json!({"conditions": [{"observedGeneration": 2}]}),
+            true,
+        ),
+    ];
+    for (what, seen, is_proof) in evidence {
+        for (image, is_wiped) in [(Value::Null, true), (json!({"url": IMAGE}), false)] {
+            let mut world = World::active();
+            world.host["metadata"]["generation"] = json!(2);
+            world.host["status"]["operationHistory"]["deprovision"] =
+                json!({"start": START, "end": START});
+            world.want(DesiredState::Released);
+            assert_eq!(world.settle(), [Action::Clear], "{what}");
+            state(&mut world, "available");
+            world.host["status"]["provisioning"]["image"] = image;
+            json_patch::merge(&mut world.host["status"], &seen);
+            let is_freed = world.settle() == [Action::Free { image: None }];
+            assert_eq!(is_freed, is_proof && is_wiped, "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_host_that_is_being_deleted_gets_neither_a_claim_nor_an_image() {
     let mut world = World::booked();
     deletes(&mut world);

@@ -52,6 +52,33 @@ fn a_releasing_reservation_that_is_deleted_keeps_its_finalizer_until_the_host_is
 }
 
 #[test]
+fn a_window_that_is_over_before_the_host_is_ready_fails_and_gives_it_back_wiped() {
+    let mut world = World::booked();
+    let window = &mut world.reservation.spec.window;
+    window.end = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(
+        "2026-01-01T10:20:00Z",
+    )));
+    world.settle();
+    world.host["status"]["provisioning"]["state"] = json!("provisioning");
+    world.now = at("2026-01-01T10:29:59Z");
+    assert_eq!(world.settle(), []);
+    world.pass_time(1);
+    assert_eq!(world.settle(), [Action::Clear]);
+    cleans(&mut world);
+    assert_eq!(world.settle(), [Action::Free { image: None }]);
+    assert_eq!(world.phase(), Some(Phase::Failed));
+    assert_eq!(world.ready().1, "DeadlineExceeded");
+    // Whoever ends it meanwhile has had enough of it: that is no failure.
+    let mut ended = World::booked();
+    ended.settle();
+    ended.want(DesiredState::Released);
+    assert_eq!(ended.settle(), [Action::Clear]);
+    cleans(&mut ended);
+    ended.settle();
+    assert_eq!(ended.phase(), Some(Phase::Released));
+}
+
+#[test]
 fn the_same_image_is_not_handed_over_but_put_on_a_clean_disk() {
     let mut next = World::booked();
     // As the tenant before leaves it: the same image, wanted and written.
