@@ -1,6 +1,11 @@
 //! Passes against an API server in memory: what is asked for, how often, and in which order
 //! it is written.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "a literal reads better without a reference"
+)]
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -264,14 +269,14 @@ impl World {
     }
 
     async fn pass(&self, name: &str) -> Option<Duration> {
-        pass(name, &self.context).await.unwrap()
+        Box::pin(pass(name, &self.context)).await.unwrap()
     }
 
     /// Passes until one writes nothing; after each, it is in one calendar at most.
     async fn settle(&self, name: &str) {
         for _ in 0..30 {
             let version = self.server().version;
-            let outcome = pass(name, &self.context).await;
+            let outcome = Box::pin(pass(name, &self.context)).await;
             assert!(self.booked_on(name).len() <= 1, "booked twice");
             if outcome.is_ok() && self.server().version == version {
                 return;
