@@ -82,7 +82,7 @@ pub struct Booking {
     #[serde(default)]
     #[schemars(!default)]
     pub name: String,
-    /// When it begins.
+    /// When it begins, or since when it has its host, whichever is earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Time>,
     /// When the host may be another's, `cleanupTime` included. Absent: it is open.

@@ -248,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn what_to_do_about_each_trouble_stands_in_the_docs() {
+        let page = include_str!("../../docs/failures.md");
+        for reason in TROUBLES {
+            let row = format!("\n| `{reason}` | ");
+            assert!(
+                page.contains(&row),
+                "docs/failures.md has no row for {reason}"
+            );
+        }
+    }
+
+    #[test]
     fn a_note_is_cut_between_two_characters() {
         let text = cut(&"è".repeat(1000));
         assert_eq!((text.len(), text.chars().count()), (1024, 512));

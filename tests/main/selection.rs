@@ -66,6 +66,45 @@ async fn a_reservation_whose_labels_no_host_bears_says_so_and_is_served_once_one
     assert_eq!(held(&served), "labelled-late");
 }
 
+#[tokio::test]
+async fn a_reservation_whose_labels_are_edited_before_it_begins_moves_to_a_host_that_bears_them() {
+    let stage = shared();
+    for (name, pool) in [("moves-from", "old-pool"), ("moves-to", "new-pool")] {
+        new_host(stage, name).await;
+        label(stage, name, pool).await;
+    }
+    let spec = json!({
+        "target": {"selector": {"matchLabels": {"pool": "old-pool"}}},
+        "window": {"start": "2199-01-01T00:00:00Z", "end": "2199-01-02T00:00:00Z"},
+    });
+    reserve(stage, "mover", spec).await;
+    let booked_on = |host: &'static str| {
+        let accepted = says("Accepted", "Accepted");
+        move |reservation: &Reservation| {
+            let status = reservation.status.as_ref();
+            let calendar = status.and_then(|status| status.calendar.as_deref());
+            calendar == Some(host) && accepted(reservation)
+        }
+    };
+    reservation_until(stage, "mover", "to be booked", booked_on("moves-from")).await;
+    let patch = json!({"spec": {"target": {"selector": {"matchLabels": {"pool": "new-pool"}}}}});
+    let params = PatchParams::default();
+    let reservations = reservations(stage);
+    reservations
+        .patch("mover", &params, &Patch::Merge(&patch))
+        .await
+        .unwrap();
+    reservation_until(stage, "mover", "to move", booked_on("moves-to")).await;
+    let calendars: Api<HostCalendar> = namespaced(stage);
+    let bookings = async |host: &str| {
+        let status = calendars.get(host).await.unwrap().status.unwrap();
+        let names = status.bookings.into_iter().map(|booking| booking.name);
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(bookings("moves-from").await, [""; 0]);
+    assert_eq!(bookings("moves-to").await, ["mover"]);
+}
+
 fn held(reservation: &Reservation) -> String {
     let status = reservation.status.clone().unwrap();
     status.host_ref.unwrap().name

@@ -57,6 +57,7 @@ impl Pass<'_> {
             && self.status.begin_time.is_none()
             && self.status.release_time.is_none()
             && !host.is_paused()
+            && !host.is_deleting()
             && host.spec.externally_provisioned != Some(true)
             && host
                 .wanted_image_url()

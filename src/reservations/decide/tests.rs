@@ -380,6 +380,7 @@ fn a_minimal_end_clears_a_host_that_nothing_holds_and_no_other() {
 }
 
 mod booking;
+mod deleted_hosts;
 mod hazards;
 mod host_states;
 mod phases;

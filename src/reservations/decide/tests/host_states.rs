@@ -285,74 +285,6 @@ fn a_free_host_is_clean_by_one_piece_of_evidence_and_by_none_that_was_there_befo
 }
 
 #[test]
-fn a_host_that_is_being_deleted_gets_neither_a_claim_nor_an_image() {
-    let mut world = World::booked();
-    deletes(&mut world);
-    assert_eq!(world.settle(), []);
-    assert_eq!(world.ready().1, "HostNotReservable");
-
-    // Nothing was written to it: there is nothing to wait for.
-    let mut held = claimed();
-    held.policy.deprovision_image = Some("http://idle".to_owned());
-    deletes(&mut held);
-    assert_eq!(held.settle(), [Action::Free { image: None }]);
-    assert_eq!(held.phase(), Some(Phase::Failed));
-    assert_eq!(held.ready().1, "HostDeleting");
-}
-
-#[test]
-fn a_held_host_that_is_being_deleted_fails_its_reservation_untouched_and_for_good_once_it_is_gone()
-{
-    for mut world in [imaged(), World::active()] {
-        deletes(&mut world);
-        let before = world.host.clone();
-        assert_eq!(world.settle(), []);
-        assert_eq!(world.phase(), Some(Phase::Releasing));
-        assert_eq!(reason(&world, "Provisioned"), "HostDeleting");
-        assert_eq!(reason(&world, "Released"), "HostDeleting");
-        for next in ["deprovisioning", "powering off before delete", "deleting"] {
-            state(&mut world, next);
-            world.pass_time(3600);
-            assert_eq!(world.settle(), [], "{next}");
-            assert_eq!(world.host["spec"], before["spec"], "{next}");
-        }
-        world.host["metadata"]["uid"] = json!("made-anew");
-        assert_eq!(world.settle(), []);
-        assert_eq!(world.phase(), Some(Phase::Failed));
-        assert_eq!(world.ready().1, "HostDeleting");
-    }
-}
-
-#[test]
-fn a_held_host_that_is_being_deleted_and_not_looked_at_is_told_of_as_not_being_cleaned() {
-    for (annotation, told) in UNATTENDED {
-        let mut world = World::active();
-        world.host["metadata"]["annotations"] = json!({annotation: ""});
-        deletes(&mut world);
-        world.pass_time(86_400);
-        assert_eq!(world.settle(), [], "{told}");
-        assert_eq!(world.held_by().as_deref(), Some("portal-101"), "{told}");
-        assert_eq!(reason(&world, "Released"), "CleaningFailed", "{told}");
-    }
-}
-
-#[test]
-fn a_host_that_goes_while_it_is_released_is_released() {
-    let mut world = World::active();
-    world.want(DesiredState::Released);
-    assert_eq!(world.settle(), [Action::Clear]);
-    deletes(&mut world);
-    for next in ["powering off before delete", "deleting"] {
-        state(&mut world, next);
-        assert_eq!(world.settle(), [], "{next}");
-        assert_eq!(world.phase(), Some(Phase::Releasing), "{next}");
-    }
-    world.host["metadata"]["uid"] = json!("made-anew");
-    assert_eq!(world.settle(), []);
-    assert_eq!(world.phase(), Some(Phase::Released));
-}
-
-#[test]
 fn a_held_host_that_the_operator_does_not_look_at_gets_no_image_until_it_does() {
     for (annotation, told) in UNATTENDED {
         let mut world = claimed();
@@ -427,7 +359,7 @@ fn in_state(text: &str) -> World {
 }
 
 /// The claim is on record, and the image isn't written yet.
-fn claimed() -> World {
+pub(super) fn claimed() -> World {
     let mut world = in_state("preparing");
     assert_eq!(world.settle(), [Action::Claim]);
     state(&mut world, "available");
@@ -435,14 +367,14 @@ fn claimed() -> World {
 }
 
 /// The image is written, and the operator hasn't looked yet.
-fn imaged() -> World {
+pub(super) fn imaged() -> World {
     let mut world = World::booked();
     world.settle();
     assert_eq!(world.phase(), Some(Phase::Provisioning));
     world
 }
 
-fn state(world: &mut World, text: &str) {
+pub(super) fn state(world: &mut World, text: &str) {
     world.host["status"]["provisioning"]["state"] = json!(text);
 }
 
@@ -450,10 +382,6 @@ fn fails(world: &mut World, error: &str) {
     world.host["status"]["operationalStatus"] = json!("error");
     world.host["status"]["errorType"] = json!(error);
     world.host["status"]["errorMessage"] = json!("no answer from the BMC");
-}
-
-fn deletes(world: &mut World) {
-    world.host["metadata"]["deletionTimestamp"] = json!("2026-01-01T10:30:00Z");
 }
 
 fn recovers(world: &mut World) {
@@ -466,7 +394,7 @@ fn sees(world: &mut World, generation: i64) {
     world.host["status"]["conditions"] = json!([{"observedGeneration": generation}]);
 }
 
-fn reason(world: &World, type_: &str) -> String {
+pub(super) fn reason(world: &World, type_: &str) -> String {
     let status = world.reservation.status.as_ref().unwrap();
     let found = status.conditions.iter().find(|it| it.type_ == type_);
     found.unwrap().reason.clone()
@@ -478,7 +406,7 @@ fn message_of(world: &World, type_: &str) -> String {
     found.unwrap().message.clone()
 }
 
-const UNATTENDED: [(&str, &str); 2] = [
+pub(super) const UNATTENDED: [(&str, &str); 2] = [
     ("baremetalhost.metal3.io/paused", "HostPaused"),
     ("baremetalhost.metal3.io/detached", "HostDetached"),
 ];
