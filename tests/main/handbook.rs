@@ -49,6 +49,7 @@ fn the_documented_commands_install_upgrade_and_uninstall() {
         site.types(upgrade.command("kubectl delete rsv"));
         let host: BareMetalHost = site.get("srv01").await;
         assert!(host.consumer().is_none() && host.deployed_image_url().is_none());
+        site.types(failures.command("kubectl delete bmh"));
         pod.stop();
         site.has_nothing_left();
         site.close().await;

@@ -238,7 +238,16 @@ async fn an_overlap_is_refused_from_memory_and_a_gap_is_not() {
     );
     let window = json!({"start": "2026-01-02T13:00:00Z", "end": "2026-01-02T14:00:00Z"});
     let later = with(by_mario(), "/spec/window", window);
-    assert!(create_as("mario", &later, caches).await.is_allowed());
+    assert!(
+        create_as("mario", &later, caches.clone())
+            .await
+            .is_allowed()
+    );
+    // Labels say which host it is, and no name beside them.
+    let target = json!({"selector": {"matchLabels": {"gpu": "yes"}}});
+    let wish = with(by_mario(), "/spec/target", target);
+    let wish = with(wish, "/spec/resource", json!({"name": "srv"}));
+    assert!(create_as("mario", &wish, caches).await.is_allowed());
 }
 
 #[tokio::test]
