@@ -5,6 +5,7 @@
 //! pair when a new one is bad.
 
 mod authority;
+mod clients;
 mod ephemeral;
 pub mod rotation;
 mod sni;
@@ -25,9 +26,11 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+pub(crate) use clients::{AskOnly, ClientChain};
 pub(crate) use sni::ByName;
 
 pub use authority::{Authority, CLOCK_SKEW};
+pub use clients::ClientCas;
 pub use trust::{Distrust, Validity, bundle, certificates, verify};
 
 /// A certificate chain and its key, which can be exchanged while a server uses them. Clones share
@@ -102,16 +105,27 @@ impl TlsIdentity {
     ///
     /// As for [`from_files`](Self::from_files); the present pair then stays.
     pub async fn reload(&self) -> Result<bool, TlsError> {
+        let renewal = self.renewal().await?;
+        Ok(renewal.map(Renewal::present).is_some())
+    }
+
+    /// What the files hold by now, if that is another chain than the one presented, for programs that
+    /// choose when to present it. Without files, nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_files`](Self::from_files).
+    pub async fn renewal(&self) -> Result<Option<Renewal>, TlsError> {
         let Some(files) = &self.files else {
-            return Ok(false);
+            return Ok(None);
         };
         let (chain, key) = files.read().await?;
-        let renewed = certified(&chain, &key)?;
-        if renewed.cert == self.current.get().cert {
-            return Ok(false);
-        }
-        self.current.set(renewed);
-        Ok(true)
+        let pair = certified(&chain, &key)?;
+        let is_new = pair.cert != self.current.get().cert;
+        Ok(is_new.then(|| Renewal {
+            current: Arc::clone(&self.current),
+            pair,
+        }))
     }
 
     /// Reloads whenever the files have changed, until `shutdown`: to be run as a task and joined.
@@ -119,29 +133,7 @@ impl TlsIdentity {
     /// Looks at the content every ten seconds rather than asking to be notified: the kubelet
     /// exchanges a symbolic link two levels up, after which a watch on the file never fires again.
     pub async fn watch(self, shutdown: impl Future<Output = ()>) {
-        let mut shutdown = std::pin::pin!(shutdown);
-        let mut complaint = None;
-        loop {
-            tokio::select! {
-                () = &mut shutdown => return,
-                () = tokio::time::sleep(POLL_PERIOD) => {}
-            }
-            match self.reload().await {
-                Ok(renewed) => {
-                    complaint = None;
-                    if renewed {
-                        tracing::info!("serving certificate renewed");
-                    }
-                }
-                Err(error) => {
-                    let text = crate::fault::chain(&error);
-                    if complaint.as_ref() != Some(&text) {
-                        tracing::warn!(error = text, "serving certificate not renewed");
-                        complaint = Some(text);
-                    }
-                }
-            }
-        }
+        follow("serving certificate", || self.reload(), shutdown).await;
     }
 
     /// The chain presented at present, leaf first.
@@ -157,6 +149,32 @@ impl fmt::Debug for TlsIdentity {
             .debug_struct("TlsIdentity")
             .field("files", &self.files)
             .finish_non_exhaustive()
+    }
+}
+
+/// A chain and its key that belong together, and that aren't presented yet.
+#[must_use]
+pub struct Renewal {
+    current: Arc<Current>,
+    pair: Arc<CertifiedKey>,
+}
+
+impl Renewal {
+    /// The chain, leaf first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.pair.cert
+    }
+
+    /// Presents it from the next handshake on.
+    pub fn present(self) {
+        self.current.set(self.pair);
+    }
+}
+
+impl fmt::Debug for Renewal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Renewal").finish_non_exhaustive()
     }
 }
 
@@ -199,6 +217,9 @@ pub enum TlsError {
     /// Chain and key don't belong together, or are of no use.
     #[error("the certificate and its key can't be used together")]
     Pair(#[source] rustls::Error),
+    /// Of the CAs for client certificates, none can be used.
+    #[error("the client CAs are not PEM with at least one certificate that can be used")]
+    ClientCas(#[source] rustls::server::VerifierBuilderError),
     /// A certificate that fits its key can't be read all the same.
     #[error("the certificate can't be read")]
     Unreadable,
@@ -217,6 +238,36 @@ impl Files {
     /// A pair read in the middle of its exchange doesn't fit together, and is refused then.
     async fn read(&self) -> Result<(Vec<u8>, Vec<u8>), TlsError> {
         Ok((read(&self.chain).await?, read(&self.key).await?))
+    }
+}
+
+/// Reloads every ten seconds until `shutdown`, and says what came of it: each trouble once.
+async fn follow<F>(what: &str, reload: impl Fn() -> F, shutdown: impl Future<Output = ()>)
+where
+    F: Future<Output = Result<bool, TlsError>>,
+{
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut complaint = None;
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return,
+            () = tokio::time::sleep(POLL_PERIOD) => {}
+        }
+        match reload().await {
+            Ok(renewed) => {
+                complaint = None;
+                if renewed {
+                    tracing::info!("{what} renewed");
+                }
+            }
+            Err(error) => {
+                let text = crate::fault::chain(&error);
+                if complaint.as_ref() != Some(&text) {
+                    tracing::warn!(error = text, "{what} not renewed");
+                    complaint = Some(text);
+                }
+            }
+        }
     }
 }
 

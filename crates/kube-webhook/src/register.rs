@@ -33,6 +33,7 @@ pub use resources::Resources;
 pub use target::Target;
 pub use webhook::{Conversion, Mutation, Validation, Webhook};
 
+use crate::certs::ClientCas;
 use crate::lint::{self, Finding};
 use crate::metrics::Metrics;
 use gate::Gate;
@@ -194,7 +195,18 @@ impl Registered {
     /// The router has no fallback, so that it can be merged with others; [`not_found`](crate::not_found)
     /// is one that answers as the webhooks do.
     pub fn router(&self) -> Router {
-        route::router(&self.inner)
+        route::router(&self.inner, None)
+    }
+
+    /// The same routes, of which those for admission are only for callers with a client certificate of
+    /// one of these CAs: without one, a review is answered 401, with a stranger's 403. Conversions
+    /// are open to everybody: the API server calls them without one, whatever it is configured to.
+    ///
+    /// To be served by a [`Server`](crate::Server) that
+    /// [asks for them](crate::Server::asking_for_client_certificates); behind any other, each review is
+    /// refused.
+    pub fn router_for(&self, clients: &ClientCas) -> Router {
+        route::router(&self.inner, Some(clients))
     }
 
     /// The configuration of the validating webhooks; `None` if there are none.

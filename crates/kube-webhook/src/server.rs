@@ -37,6 +37,7 @@ pub struct Server {
     local_addr: SocketAddr,
     identity: Option<TlsIdentity>,
     others: Vec<TlsIdentity>,
+    asks_clients: bool,
     router: Router,
     metrics: Metrics,
     connection_limit: usize,
@@ -75,6 +76,7 @@ impl Server {
             listener,
             identity,
             others: Vec::new(),
+            asks_clients: false,
             router,
             metrics: Metrics::default(),
             connection_limit: CONNECTIONS,
@@ -91,6 +93,14 @@ impl Server {
     /// it makes no difference.
     pub fn presenting_also(mut self, identity: TlsIdentity) -> Self {
         self.others.push(identity);
+        self
+    }
+
+    /// Asks each caller for a client certificate, and insists on none: for routers made by
+    /// [`Registered::router_for`](crate::Registered::router_for), which judge it. To a plain listener
+    /// it makes no difference.
+    pub fn asking_for_client_certificates(mut self) -> Self {
+        self.asks_clients = true;
         self
     }
 
@@ -162,7 +172,8 @@ impl Server {
                     self.metrics.presents(identity);
                 }
                 let certificates = ByName::new(identity, self.others);
-                Some(acceptor::acceptor(certificates).map_err(io::Error::other)?)
+                let acceptor = acceptor::acceptor(certificates, self.asks_clients);
+                Some(acceptor.map_err(io::Error::other)?)
             }
             None => None,
         };

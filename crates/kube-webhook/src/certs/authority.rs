@@ -72,14 +72,40 @@ impl Authority {
         now: SystemTime,
         lifetime: Duration,
     ) -> Result<Pem, TlsError> {
+        let mut leaf = CertificateParams::new(names).map_err(TlsError::Make)?;
+        leaf.distinguished_name = named("kube-webhook");
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(leaf, now, lifetime)
+    }
+
+    /// A certificate by which a client is known as `name`, such as an API server that calls webhooks.
+    ///
+    /// # Errors
+    ///
+    /// If the name can't stand in a certificate.
+    pub fn issue_to_client(
+        &self,
+        name: &str,
+        now: SystemTime,
+        lifetime: Duration,
+    ) -> Result<Pem, TlsError> {
+        let mut leaf = CertificateParams::default();
+        leaf.distinguished_name = named(name);
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(leaf, now, lifetime)
+    }
+
+    fn sign(
+        &self,
+        mut leaf: CertificateParams,
+        now: SystemTime,
+        lifetime: Duration,
+    ) -> Result<Pem, TlsError> {
         let ca_key = KeyPair::from_pem(&self.pem.key).map_err(TlsError::Make)?;
         let issuer = Issuer::from_ca_cert_pem(&self.pem.chain, ca_key).map_err(TlsError::Make)?;
         let key = KeyPair::generate().map_err(TlsError::Make)?;
-        let mut leaf = CertificateParams::new(names).map_err(TlsError::Make)?;
-        leaf.distinguished_name = named("kube-webhook");
         leaf.use_authority_key_identifier_extension = true;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         leaf.not_before = (now - CLOCK_SKEW).into();
         leaf.not_after = (now + lifetime).min(self.validity.not_after).into();
         let certificate = leaf.signed_by(&key, &issuer).map_err(TlsError::Make)?;

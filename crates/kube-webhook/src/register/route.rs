@@ -14,20 +14,20 @@ use axum::{
 use http::{Request, header};
 
 use super::{Inner, intake::JSON};
-use crate::Fault;
-use admission::Admission;
+use crate::{Fault, certs::ClientCas};
+use admission::{Admission, Door};
 
-pub(super) fn router(inner: &Arc<Inner>) -> Router {
+pub(super) fn router(inner: &Arc<Inner>, clients: Option<&ClientCas>) -> Router {
     let mut router = Router::new();
     for kind in [Admission::Validate, Admission::Mutate] {
         let hooks = kind.hooks(inner);
         for (index, hook) in hooks.iter().enumerate() {
-            let route = Arc::from(&*hook.route);
-            router = router.route(&hook.route, reviews(inner, kind, Some(index), route));
+            let reviews = reviews(inner, clients, kind, Some(index), &hook.route);
+            router = router.route(&hook.route, reviews);
         }
         if !hooks.is_empty() {
-            let route = Arc::from(kind.route());
-            router = router.route(kind.route(), reviews(inner, kind, None, route));
+            let reviews = reviews(inner, clients, kind, None, kind.route());
+            router = router.route(kind.route(), reviews);
         }
     }
     for (index, hook) in inner.conversions.iter().enumerate() {
@@ -41,14 +41,19 @@ pub(super) fn router(inner: &Arc<Inner>) -> Router {
 
 fn reviews(
     inner: &Arc<Inner>,
+    clients: Option<&ClientCas>,
     kind: Admission,
     index: Option<usize>,
-    route: Arc<str>,
+    route: &str,
 ) -> MethodRouter {
-    let inner = Arc::clone(inner);
-    endpoint(move |request| {
-        admission::answer(Arc::clone(&inner), kind, index, Arc::clone(&route), request)
-    })
+    let door = Arc::new(Door {
+        inner: Arc::clone(inner),
+        clients: clients.cloned(),
+        kind,
+        index,
+        route: route.into(),
+    });
+    endpoint(move |request| admission::answer(Arc::clone(&door), request))
 }
 
 fn conversions(inner: &Arc<Inner>, index: Option<usize>) -> MethodRouter {

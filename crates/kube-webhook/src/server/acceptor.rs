@@ -8,16 +8,23 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
-    certs::{ByName, provider},
+    certs::{AskOnly, ByName, provider},
     metrics::{HandshakeOutcome, Metrics},
 };
 
 /// One configuration for life: the identity is exchanged behind it.
-pub(super) fn acceptor(certificates: ByName) -> Result<TlsAcceptor, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(certificates));
+pub(super) fn acceptor(
+    certificates: ByName,
+    asks_clients: bool,
+) -> Result<TlsAcceptor, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()?;
+    let builder = if asks_clients {
+        builder.with_client_cert_verifier(Arc::new(AskOnly::new()))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
     // What the API server offers to a Service; over loopback it would also take HTTP/2, which
     // would only be more surface.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

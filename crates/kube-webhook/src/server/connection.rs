@@ -3,7 +3,7 @@
 
 use std::{io, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -14,10 +14,10 @@ use tokio::{
     net::TcpStream,
     sync::watch,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{acceptor::handshake, head::HeadDeadline};
-use crate::metrics::Metrics;
+use crate::{certs::ClientChain, metrics::Metrics};
 
 /// What all connections of a listener share.
 pub(super) struct Connections {
@@ -34,7 +34,7 @@ impl Connections {
     pub(super) async fn serve(&self, stream: TcpStream, mut stop: watch::Receiver<bool>) {
         let served = match &self.tls {
             None => match stream.set_nodelay(true) {
-                Ok(()) => self.speak(stream, stop).await,
+                Ok(()) => self.speak(stream, self.router.clone(), stop).await,
                 Err(error) => Err(error),
             },
             Some(tls) => {
@@ -45,7 +45,10 @@ impl Connections {
                     greeted = self.greet(tls, stream) => greeted,
                 };
                 match greeted {
-                    Ok(stream) => self.speak(stream, stop).await,
+                    Ok(stream) => {
+                        let router = self.router_for(&stream);
+                        self.speak(stream, router, stop).await
+                    }
                     Err(error) => Err(error),
                 }
             }
@@ -59,17 +62,35 @@ impl Connections {
         &self,
         tls: &TlsAcceptor,
         stream: TcpStream,
-    ) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+    ) -> io::Result<TlsStream<TcpStream>> {
         stream.set_nodelay(true)?;
         handshake(tls, stream, self.handshake_deadline, &self.metrics).await
     }
 
-    async fn speak<S>(&self, stream: S, mut stop: watch::Receiver<bool>) -> io::Result<()>
+    /// Each request bears what its caller has shown, if that was asked for.
+    fn router_for(&self, stream: &TlsStream<TcpStream>) -> Router {
+        let router = self.router.clone();
+        let (_, session) = stream.get_ref();
+        match session.peer_certificates() {
+            None => router,
+            Some(chain) => {
+                let chain = chain.iter().map(|one| one.clone().into_owned());
+                router.layer(Extension(ClientChain(chain.collect())))
+            }
+        }
+    }
+
+    async fn speak<S>(
+        &self,
+        stream: S,
+        router: Router,
+        mut stop: watch::Receiver<bool>,
+    ) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stream = TokioIo::new(HeadDeadline::new(stream, self.head_deadline));
-        let service = TowerToHyperService::new(self.router.clone());
+        let service = TowerToHyperService::new(router);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.idle_deadline)

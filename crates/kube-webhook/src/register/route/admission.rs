@@ -13,6 +13,7 @@ use tracing::{Instrument, Span, field};
 use crate::{
     Fault,
     admission::{Judged, Operation, Review},
+    certs::{ClientCas, ClientChain},
     envelope::Deadline,
     metrics::ReviewOutcome,
     register::{Inner, intake, webhook::AdmissionHook},
@@ -40,25 +41,29 @@ impl Admission {
     }
 }
 
-/// Answers an AdmissionReview by the hook at `index`, or by the one for what the review is about.
-pub(super) async fn answer(
-    inner: Arc<Inner>,
-    kind: Admission,
-    index: Option<usize>,
-    route: Arc<str>,
-    request: Request<Body>,
-) -> Result<Vec<u8>, Fault> {
+/// Where AdmissionReviews come in.
+pub(super) struct Door {
+    pub(super) inner: Arc<Inner>,
+    /// Whose callers may come in; `None`: everybody's.
+    pub(super) clients: Option<ClientCas>,
+    pub(super) kind: Admission,
+    /// The hook that answers; `None`: the one for what the review is about.
+    pub(super) index: Option<usize>,
+    pub(super) route: Arc<str>,
+}
+
+pub(super) async fn answer(door: Arc<Door>, request: Request<Body>) -> Result<Vec<u8>, Fault> {
     let deadline = Deadline::from_query(request.uri().query(), TIMEOUT);
     let asked = request.uri().path_and_query().cloned();
     let mut seen = Seen {
         started: Instant::now(),
-        route,
+        route: Arc::clone(&door.route),
         operation: None,
         bytes: 0,
         span: Span::none(),
     };
-    let result = judge(&inner, kind, index, request, deadline, &mut seen).await;
-    seen.tell(&inner, &result);
+    let result = judge(&door, request, deadline, &mut seen).await;
+    seen.tell(&door.inner, &result);
     // Without our answer, the API server would tell its user which call ran out of time, and how much
     // time it had; Kubernetes' own tests want to read it.
     result
@@ -80,13 +85,13 @@ struct Seen {
 }
 
 async fn judge(
-    inner: &Inner,
-    kind: Admission,
-    index: Option<usize>,
+    door: &Door,
     request: Request<Body>,
     deadline: Deadline,
     seen: &mut Seen,
 ) -> Result<Judged, Fault> {
+    door.admit(&request)?;
+    let inner = &door.inner;
     let limits = &inner.limits;
     let (body, _share) =
         intake::body(request, &inner.gate, limits.review, limits.body_deadline).await?;
@@ -103,16 +108,34 @@ async fn judge(
     if let Some(kind) = review.kind() {
         seen.span.record("kind", kind.kind());
     }
-    let hooks = kind.hooks(inner);
-    let hook = match index.and_then(|index| hooks.get(index)) {
+    let hooks = door.kind.hooks(inner);
+    let hook = match door.index.and_then(|index| hooks.get(index)) {
         Some(hook) => of_its_kind(hook, &review)?,
         None => by_kind(hooks, &review)?,
     };
-    if index.is_none() {
+    if door.index.is_none() {
         seen.route = Arc::from(&*hook.route);
     }
     let judged = review.judge(&*hook.handler, deadline);
     judged.instrument(seen.span.clone()).await
+}
+
+impl Door {
+    /// Before anything of the body is read.
+    fn admit(&self, request: &Request<Body>) -> Result<(), Fault> {
+        let Some(clients) = &self.clients else {
+            return Ok(());
+        };
+        let Some(chain) = request.extensions().get::<ClientChain>() else {
+            return Err(Fault::unauthorized(
+                "no client certificate was presented: name one for this webhook in the kubeconfig of \
+                 the API server's AdmissionConfiguration",
+            ));
+        };
+        clients.judge(chain).map_err(|error| {
+            Fault::forbidden(format!("the client certificate is not accepted: {error}"))
+        })
+    }
 }
 
 impl Seen {
