@@ -7,12 +7,14 @@
 mod api_server;
 mod identity;
 mod readiness;
+mod registration;
 mod stop;
 
 use std::{
     future::Future,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -23,16 +25,17 @@ use futures::{
 };
 use k8s_openapi::api::{authentication::v1::SelfSubjectReview, core::v1::Namespace};
 use kube::{Api, CustomResourceExt};
-use kube_webhook::{Metrics, Server, TlsIdentity};
+use kube_webhook::{Metrics, Server, TlsIdentity, certs::ClientCas};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub(crate) use self::api_server::client;
 use self::{
     api_server::{account_namespace, cluster_uid, introduce},
-    identity::{events_identity, identity},
+    identity::{client_cas, events_identity, identity},
     readiness::{caches, senders, trust},
+    registration::{installation, roots, server_name},
     stop::Stop,
 };
 use crate::{
@@ -51,6 +54,7 @@ use crate::{
         spool::{Spool, Writer},
     },
     manifests::service_names,
+    registration::Registrar,
     reservations::{
         caches::{Caches, Feeds},
         controller,
@@ -71,6 +75,7 @@ pub struct App {
     tls: Server,
     identity: TlsIdentity,
     events_identity: Option<TlsIdentity>,
+    client_cas: Option<ClientCas>,
     secrets: Secrets,
     secrets_dir: Option<SecretsDir>,
     admin: TcpListener,
@@ -88,8 +93,10 @@ pub struct App {
     feeds: Feeds,
     places: Places,
     rotator: Option<Rotator>,
+    registrar: Option<Registrar>,
     certificates: certificates::Secrets,
     caches: Caches,
+    drain_delay: Duration,
 }
 
 /// The addresses that are listened on.
@@ -131,7 +138,7 @@ impl App {
         let glass = BreakGlass::new(Authorizer::new(client.clone()));
         let clock = Clock::system();
         let pages = admin::calendar::routes(caches.clone(), clock.clone(), config.show_users);
-        let guard = HostGuard::new(own_user.clone(), config.operator_users).knowing(
+        let guard = HostGuard::new(own_user.clone(), config.operator_users.clone()).knowing(
             caches.clone(),
             glass,
             clock.clone(),
@@ -164,26 +171,53 @@ impl App {
             metrics: event_metrics,
             clock: clock.clone(),
         };
+        let client_cas = client_cas(config.client_ca).await?;
+        let hooks = match &client_cas {
+            Some(cas) => registered.router_for(cas),
+            None => registered.router(),
+        };
         let router = routes(door.clone())
-            .merge(registered.router())
+            .merge(hooks)
             .fallback(kube_webhook::not_found);
 
         let own_namespace = config.pod_namespace.or_else(account_namespace);
         let own_namespace = own_namespace.as_ref().unwrap_or(&config.namespace);
         let certificates = certificates::Secrets::new(&client, own_namespace);
         let places = Places::new(&client, &registered, &[Reservation::crd_name()]);
+        let called = config
+            .registration
+            .as_ref()
+            .map(|registration| server_name(registration, own_namespace));
         let rotator = match &config.tls {
             TlsMode::SelfManaged { names, timing } => {
                 let service = service_names(own_namespace);
                 let settings = SelfManaged {
-                    names: names.iter().cloned().chain(service).collect(),
+                    names: names
+                        .iter()
+                        .chain(&service)
+                        .chain(&called)
+                        .cloned()
+                        .collect(),
                     timing: *timing,
                 };
                 Some(Rotator::new(places.clone(), certificates.clone(), settings))
             }
             TlsMode::Files { .. } | TlsMode::Ephemeral { .. } => None,
         };
-        let identity = identity(config.tls).await?;
+        let (identity, made_up) = identity(&config.tls, called.as_ref()).await?;
+        let registrar = config
+            .registration
+            .zip(called)
+            .map(|(this, server_name)| Registrar {
+                client: client.clone(),
+                installation: installation(&this, own_namespace, &config.namespace, &config.hosts),
+                server_name,
+                operator_users: config.operator_users.clone(),
+                own_user: own_user.clone(),
+                roots: roots(&this, &config.tls, made_up, &certificates),
+                caches: looked_at.clone(),
+                places: places.clone(),
+            });
         let tls = Server::bind(config.tls_address, identity.clone(), router)
             .with_context(|| format!("PORT: can't listen on {}", config.tls_address))?
             .metrics(metrics)
@@ -194,6 +228,10 @@ impl App {
         };
         let tls = match &events_identity {
             Some(identity) => tls.presenting_also(identity.clone()),
+            None => tls,
+        };
+        let tls = match &client_cas {
+            Some(_) => tls.asking_for_client_certificates(),
             None => tls,
         };
         let admin = TcpListener::bind(config.admin_address)
@@ -227,6 +265,7 @@ impl App {
             tls,
             identity,
             events_identity,
+            client_cas,
             secrets,
             secrets_dir,
             admin,
@@ -244,8 +283,10 @@ impl App {
             feeds,
             places,
             rotator,
+            registrar,
             certificates,
             caches: looked_at,
+            drain_delay: config.drain_delay,
         })
     }
 
@@ -295,12 +336,17 @@ impl App {
                 certificates::follow(self.certificates, self.identity.clone(), stop.wait());
             tasks.spawn(follow.map(Ok));
         }
-        let identity = self.identity.clone();
-        let watch = trusted.watch(self.places, identity, addresses.tls, stop.wait());
+        let (identity, places) = (self.identity.clone(), self.places.clone());
+        let watch = trusted.watch(places, identity, addresses.tls, stop.wait());
         tasks.spawn(watch.map(Ok));
-        let identities = [Some(self.identity), self.events_identity];
-        for identity in identities.into_iter().flatten() {
+        let renewed = certificates::take_up(self.identity, self.places, stop.wait());
+        tasks.spawn(renewed.map(Ok));
+        // Other callers' trust is nothing that could be asked about.
+        if let Some(identity) = self.events_identity {
             tasks.spawn(identity.watch(stop.wait()).map(Ok));
+        }
+        if let Some(cas) = self.client_cas {
+            tasks.spawn(cas.watch(stop.wait()).map(Ok));
         }
         if let Some(secrets) = self.secrets_dir {
             let stopped = stop.wait();
@@ -317,17 +363,36 @@ impl App {
         let (self_reviews, own_user) = (self.self_reviews, self.own_user);
         tasks.spawn(self.feeds.run(Clock::system(), stop.wait()).map(Ok));
         let (election, controller, callbacks) = (self.election, self.controller, self.callbacks);
-        let rotator = self.rotator;
+        let (rotator, registrar) = (self.rotator, self.registrar);
         let work = move |end: BoxFuture<'static, ()>| {
             let end = end.shared();
             let controller = controller::run(controller.clone(), end.clone().boxed()).boxed();
             let callbacks = callbacks.clone().run(end.clone().boxed()).boxed();
             let rotates = rotator
                 .clone()
-                .map(|rotator| rotator.run(end.boxed()).boxed());
+                .map(|rotator| rotator.run(end.clone().boxed()).boxed());
+            let registers = registrar
+                .clone()
+                .map(|registrar| registrar.run(addresses.tls, end.clone().boxed()).boxed());
             async move {
-                tokio::join!(controller, callbacks, OptionFuture::from(rotates));
+                let all = async {
+                    tokio::join!(
+                        controller,
+                        callbacks,
+                        OptionFuture::from(rotates),
+                        OptionFuture::from(registers),
+                    );
+                };
+                // A controller that has never read anything waits to, whether its term is over or not
+                // (kube-runtime's `Runner`); and who comes next must not wait for us.
+                tokio::select! {
+                    () = all => {}
+                    () = end.then(|()| tokio::time::sleep(UNDER_WAY)) => {
+                        debug!("the term is over, and what was under way is given up");
+                    }
+                }
             }
+            .boxed()
         };
         let (stopped, ending) = (stop.wait(), stop.wait());
         tasks.spawn(async move {
@@ -348,8 +413,19 @@ impl App {
         }
         // Unready at once; the listeners part with their callers, and the probes go last.
         stop.now();
-        while let Some(ended) = tasks.join_next().await {
-            ended??;
+        let ended = async {
+            while let Some(ended) = tasks.join_next().await {
+                ended??;
+            }
+            anyhow::Ok(())
+        };
+        match tokio::time::timeout(self.drain_delay + DRAIN, ended).await {
+            Ok(ended) => ended?,
+            // The spool's turn must come within the grace of the pod's end.
+            Err(_) => {
+                warn!(tasks = tasks.len(), "cut off at the end of the shutdown");
+                tasks.shutdown().await;
+            }
         }
         admin.end().await?;
         if let Some((spool, writer)) = self.spool {
@@ -394,3 +470,9 @@ async fn spool(folder: PathBuf, limit: u64) -> Option<(Spool, Writer)> {
         }
     }
 }
+
+/// What is under way at the end of a term has this long: a call to the API server, by its deadline.
+const UNDER_WAY: Duration = Duration::from_secs(13);
+
+/// A second more than the listeners' own drain lasts.
+const DRAIN: Duration = Duration::from_secs(46);

@@ -6,6 +6,7 @@
 //! carried out. The elected replica is the [`Rotator`]; every replica [`follows`](follow) the
 //! leaf's Secret, and presents what is in it.
 //!
+//! In the mode `files`, [`take_up`] presents what others have renewed, once callers accept it.
 //! In every mode, [`Trusted`] holds what is presented against whom API servers trust.
 //!
 //! Nothing rests on the election, which only saves work: a step is taken on what was read, and
@@ -14,6 +15,7 @@
 
 mod follower;
 mod places;
+mod renewal;
 mod rotator;
 mod secrets;
 mod trusted;
@@ -28,19 +30,22 @@ use kube::{
 use kube_webhook::certs::rotation::Timing;
 use serde::de::DeserializeOwned;
 
+use crate::config::AltName;
+
 pub(crate) use self::{
     follower::follow,
     places::Places,
+    renewal::take_up,
     rotator::Rotator,
     secrets::Secrets,
-    trusted::{Standing, Trusted},
+    trusted::{Standing, Trusted, greet},
 };
 
 /// How it is done, beyond what the cluster says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SelfManaged {
     /// More names for the leaf.
-    pub names: BTreeSet<String>,
+    pub names: BTreeSet<AltName>,
     /// How long everything lasts.
     pub timing: Timing,
 }

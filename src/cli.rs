@@ -11,10 +11,13 @@ mod replay;
 mod send_event;
 mod serve;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::{OsStr, OsString},
+    process::ExitCode,
+};
 
 use clap::{
-    CommandFactory, Parser, Subcommand,
+    CommandFactory, FromArgMatches as _, Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
 
@@ -115,6 +118,7 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// An empty variable is one that isn't set, as in the manifests that spell it out.
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut arguments: Vec<_> = arguments.into_iter().collect();
     let says_more = |argument: &OsString| {
@@ -124,7 +128,21 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
     if !arguments.get(1).is_some_and(says_more) {
         arguments.insert(1.min(arguments.len()), OsString::from("serve"));
     }
-    Cli::try_parse_from(arguments)
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = without(Cli::command(), &|name| {
+        is_empty(name) && !MEANT_WHEN_EMPTY.iter().any(|meant| name == *meant)
+    });
+    let mut matches = command.try_get_matches_from(arguments)?;
+    Cli::from_arg_matches_mut(&mut matches)
+}
+
+/// The command, blind to some variables.
+fn without(command: clap::Command, is_unset: &dyn Fn(&OsStr) -> bool) -> clap::Command {
+    let command = command.mut_args(|argument| match argument.get_env() {
+        Some(name) if is_unset(name) => argument.env(None::<&'static str>),
+        _ => argument,
+    });
+    command.mut_subcommands(|verb| without(verb, is_unset))
 }
 
 /// The environment variable of the setting that is at fault: in a pod, the flag that clap names
@@ -147,6 +165,10 @@ fn variable(error: &clap::Error) -> Option<String> {
 fn complain(text: &str) {
     eprintln!("{text}");
 }
+
+/// Without a folder of secrets, events might be taken unsigned, and without an image, hosts be given
+/// none: what was begun there and not ended stops the start.
+const MEANT_WHEN_EMPTY: [&str; 2] = ["PROVISION_IMAGE", "WEBHOOK_SECRETS_DIR"];
 
 #[cfg(test)]
 mod tests {

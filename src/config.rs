@@ -3,8 +3,11 @@
 //!
 //! Two stages: [`ServeArgs`] is what was said, [`Config`] what it means.
 
+mod alt_name;
 mod callbacks;
 mod events_tls;
+mod registration;
+mod tls;
 
 use std::{
     collections::BTreeSet,
@@ -17,10 +20,18 @@ use std::{
 use bytesize::ByteSize;
 use clap::{ArgAction, Args};
 use kube::discovery::ApiResource;
-use kube_webhook::certs::rotation::Timing;
 
-pub use self::events_tls::EventsTls;
-use self::{callbacks::CallbackArgs, events_tls::EventsTlsArgs};
+pub(crate) use self::tls::extra_names;
+pub use self::{
+    alt_name::{AltName, BadName},
+    events_tls::EventsTls,
+    registration::Registration,
+    tls::TlsMode,
+};
+use self::{
+    callbacks::CallbackArgs, events_tls::EventsTlsArgs, registration::RegistrationArgs,
+    tls::TlsArgs,
+};
 use crate::{
     api::{span, v1::Image},
     callbacks::Endpoints,
@@ -87,27 +98,6 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
-    /// Where the serving certificate comes from
-    /// [default: self-managed in a cluster, else ephemeral]
-    #[arg(long, env = "TLS_MODE", value_enum)]
-    tls_mode: Option<TlsModeArg>,
-
-    /// The serving certificate's chain, PEM (files)
-    #[arg(long, env = "TLS_CERT_FILE", value_name = "FILE")]
-    tls_cert_file: Option<PathBuf>,
-
-    /// The serving certificate's key, PEM (files)
-    #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE")]
-    tls_key_file: Option<PathBuf>,
-
-    /// More DNS names or addresses for our own certificates, separated by commas
-    #[arg(long, env = "TLS_EXTRA_NAMES", value_delimiter = ',')]
-    tls_extra_names: Vec<String>,
-
-    /// How long self-managed certificates last, for tests of their exchange
-    #[arg(long, env = "CERTIFICATE_TIMES", hide = true, value_parser = certificate_times)]
-    certificate_times: Option<Timing>,
-
     /// Names the sender: part of a Reservation's name and identity
     #[arg(long, env = "EVENT_PROVIDER", default_value = "portal")]
     event_provider: String,
@@ -137,6 +127,17 @@ pub struct ServeArgs {
         default_value = "256MiB"
     )]
     spool_limit: ByteSize,
+
+    #[command(flatten)]
+    tls: TlsArgs,
+
+    /// The CAs of API servers' client certificates, PEM: without one of theirs, a review for
+    /// /validate or /mutate is refused (never one for /convert, which bears none)
+    #[arg(long, env = "CLIENT_CA_FILE", value_name = "FILE")]
+    client_ca_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    registration: RegistrationArgs,
 
     #[command(flatten)]
     events_tls: EventsTlsArgs,
@@ -208,13 +209,6 @@ impl fmt::Debug for SecretText {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum TlsModeArg {
-    Ephemeral,
-    Files,
-    SelfManaged,
-}
-
 /// The settings of `serve`, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -242,6 +236,10 @@ pub struct Config {
     pub events_address: Option<SocketAddr>,
     /// Where the serving certificate comes from.
     pub tls: TlsMode,
+    /// As what we register ourselves, if we do.
+    pub registration: Option<Registration>,
+    /// The CAs of API servers' client certificates, if they must present one.
+    pub client_ca: Option<PathBuf>,
     /// A second certificate for the event processor.
     pub events_tls: Option<EventsTls>,
     /// The program's own namespace, if it was said.
@@ -262,30 +260,6 @@ pub struct Config {
     pub show_users: bool,
 }
 
-/// Where the serving certificate comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TlsMode {
-    /// Made up at the start and forgotten at the end; for development.
-    Ephemeral {
-        /// The certificate's names beside the usual ones.
-        names: Vec<String>,
-    },
-    /// Read from files, again whenever they change.
-    Files {
-        /// The chain, PEM.
-        chain: PathBuf,
-        /// The key, PEM.
-        key: PathBuf,
-    },
-    /// Made by ourselves and kept in Secrets, with a CA that is exchanged in time.
-    SelfManaged {
-        /// The certificate's names beside those that we are registered by.
-        names: Vec<String>,
-        /// How long everything lasts.
-        timing: Timing,
-    },
-}
-
 /// A setting that can't be used: exit code 64.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {problem}")]
@@ -297,7 +271,7 @@ pub struct BadSetting {
 impl ServeArgs {
     /// Checks what was said. `in_cluster`: whether this is a pod.
     pub fn check(self, in_cluster: bool) -> Result<Config, BadSetting> {
-        let tls = self.tls(in_cluster)?;
+        let tls = self.tls.check(in_cluster)?;
         let provider = check_provider(self.event_provider)?;
         let image = check_image(
             self.provision_image,
@@ -319,6 +293,8 @@ impl ServeArgs {
             filters: Filters {
                 resource_types: words(self.resource_types),
             },
+            registration: self.registration.check()?,
+            client_ca: self.client_ca_file,
             events_tls: self.events_tls.check()?,
             callbacks: self.callbacks.check()?,
             event_provider: provider,
@@ -336,30 +312,6 @@ impl ServeArgs {
             drain_delay: self.drain_delay,
             operator_users: self.hosts.operator_users(),
             show_users: self.calendar_show_users,
-        })
-    }
-
-    fn tls(&self, in_cluster: bool) -> Result<TlsMode, BadSetting> {
-        let usual = if in_cluster {
-            TlsModeArg::SelfManaged
-        } else {
-            TlsModeArg::Ephemeral
-        };
-        let names = || words(self.tls_extra_names.clone()).into_iter().collect();
-        let file = |file: &Option<PathBuf>, setting| {
-            let file = file.clone();
-            file.ok_or_else(|| bad(setting, "TLS_MODE=files needs it"))
-        };
-        Ok(match self.tls_mode.unwrap_or(usual) {
-            TlsModeArg::Ephemeral => TlsMode::Ephemeral { names: names() },
-            TlsModeArg::Files => TlsMode::Files {
-                chain: file(&self.tls_cert_file, "TLS_CERT_FILE")?,
-                key: file(&self.tls_key_file, "TLS_KEY_FILE")?,
-            },
-            TlsModeArg::SelfManaged => TlsMode::SelfManaged {
-                names: names(),
-                timing: self.certificate_times.unwrap_or(CERTIFICATE_TIMES),
-            },
         })
     }
 }
@@ -388,24 +340,6 @@ impl Config {
     pub fn has_placeholder_image(&self) -> bool {
         self.policy.image.url == PLACEHOLDER_IMAGE
     }
-}
-
-/// `ca=DURATION,leaf=...,settle=...,retire=...`, each of them once.
-fn certificate_times(text: &str) -> Result<Timing, String> {
-    let mut times = CERTIFICATE_TIMES;
-    for word in text.split(',') {
-        let (name, value) = word.split_once('=').ok_or("say NAME=DURATION")?;
-        let time = match name {
-            "ca" => &mut times.ca,
-            "leaf" => &mut times.leaf,
-            "settle" => &mut times.settle,
-            "retire" => &mut times.retire,
-            _ => return Err(format!("no time is called {name}")),
-        };
-        *time = span::parse(value).map_err(|error| error.to_string())?;
-    }
-    times.check()?;
-    Ok(times)
 }
 
 fn check_provider(provider: String) -> Result<String, BadSetting> {
@@ -472,17 +406,6 @@ fn bad(setting: &'static str, problem: impl Into<String>) -> BadSetting {
 
 /// The earlier receiver's default.
 pub(crate) const PLACEHOLDER_IMAGE: &str = "default-provision-image-url";
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// A CA that a sender's trust store can be given once and for all; leaves short enough to show
-/// soon that they are renewed.
-const CERTIFICATE_TIMES: Timing = Timing {
-    ca: DAY.saturating_mul(3_650),
-    leaf: DAY.saturating_mul(30),
-    settle: Duration::from_secs(10),
-    retire: Duration::from_secs(10 * 60),
-};
 
 /// Where Metal3's own manifests put the operator.
 const OPERATOR_USERS: &str = "\

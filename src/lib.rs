@@ -24,6 +24,8 @@ pub mod manifests;
 
 mod certificates;
 
+mod registration;
+
 pub mod check;
 
 mod admin;

@@ -9,6 +9,7 @@ mod layout;
 mod lint;
 mod monitoring;
 mod network;
+mod register;
 mod self_managed;
 mod workload;
 
@@ -29,10 +30,13 @@ use kube::{
 };
 use kube_webhook::{RbacOptions, Registered, Target};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::component::Part;
-use crate::api::{GROUP, crd, v1::Reservation};
+use crate::{
+    api::{GROUP, crd, v1::Reservation},
+    config::AltName,
+};
 
 /// Where and how it is installed.
 #[derive(Clone, Debug)]
@@ -48,7 +52,7 @@ pub struct Installation {
     /// What the pods run: a name that the nodes can pull.
     pub image: String,
     /// Names by which the sender may call us, beside the Service's.
-    pub extra_names: Vec<String>,
+    pub extra_names: Vec<AltName>,
     /// What it has beside what every installation has.
     pub extras: BTreeSet<Extra>,
 }
@@ -59,6 +63,8 @@ pub struct Installation {
 pub enum Extra {
     /// cert-manager makes the certificate and writes the CA bundles.
     CertManager,
+    /// API servers must present a client certificate: of a CA in a ConfigMap of its own.
+    ClientCa,
     /// The spool is on a volume that survives the pod.
     DurableSpool,
     /// Events are also taken over plain HTTP, on a Service of its own.
@@ -70,6 +76,8 @@ pub enum Extra {
     EventsTls,
     /// The Prometheus operator scrapes, and watches our alerts.
     Monitoring,
+    /// The program applies the webhook configurations, and keeps them.
+    Register,
     /// The program makes the certificate and writes the CA bundles.
     SelfManaged,
 }
@@ -122,11 +130,33 @@ impl Installation {
             .manifest("")
     }
 
+    /// What leads API servers to the program: both webhook configurations, and of the CRD its
+    /// conversion alone.
+    pub(crate) fn registration(
+        &self,
+        registered: &Registered,
+    ) -> Result<Vec<Value>, ManifestError> {
+        let mut objects = self.configurations(registered)?.objects;
+        let plural = Reservation::plural(&());
+        if let Some(conversion) = registered.conversion(GROUP, &plural, &self.target) {
+            objects.push(json!({
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": {"name": Reservation::crd_name()},
+                "spec": {"conversion": conversion},
+            }));
+        }
+        Ok(objects)
+    }
+
     /// What the program may do.
     pub fn rbac(&self, registered: &Registered) -> Result<Manifest, ManifestError> {
         let mut rights = self.with_extras(self.rights(registered)?)?;
         if self.extras.contains(&Extra::SelfManaged) {
             rights.objects.extend(self.certificate_rights()?.objects);
+        }
+        if self.extras.contains(&Extra::Register) {
+            rights.objects.extend(self.registration_rights()?.objects);
         }
         rights.manifest("")
     }
@@ -139,10 +169,10 @@ impl Installation {
             parts.extend(self.component(extra)?.parts);
         }
         parts.extend(webhooks);
-        parts
-            .into_iter()
-            .map(|part| self.with_extras(part))
-            .collect()
+        let parts = parts.into_iter().map(|part| self.with_extras(part));
+        let mut parts: Vec<_> = parts.collect::<Result<_, _>>()?;
+        parts.retain(|part| !part.objects.is_empty());
+        Ok(parts)
     }
 
     /// What every installation has; last the webhooks.
@@ -162,9 +192,8 @@ impl Installation {
     fn with_extras(&self, mut part: Part) -> Result<Part, ManifestError> {
         for &extra in &self.extras {
             let patches = self.component(extra)?.patches;
-            for object in &mut part.objects {
-                patches.iter().for_each(|patch| patch.apply(object));
-            }
+            part.objects
+                .retain_mut(|object| patches.iter().all(|patch| patch.apply(object)));
         }
         Ok(part)
     }
@@ -385,9 +414,9 @@ fn value(object: &impl Serialize) -> serde_json::Result<Value> {
 }
 
 /// By which names the Service in front of us is called.
-pub(crate) fn service_names(namespace: &str) -> [String; 2] {
+pub(crate) fn service_names(namespace: &str) -> [AltName; 2] {
     let name = format!("{NAME}.{namespace}.svc");
-    [name.clone(), format!("{name}.cluster.local")]
+    [name.clone(), format!("{name}.cluster.local")].map(AltName::Dns)
 }
 
 /// The ServiceAccount, Service, Deployment and configurations all bear it.

@@ -22,6 +22,8 @@ mod certificates;
 mod check;
 #[path = "main/cli.rs"]
 mod cli;
+#[path = "main/client_certificates.rs"]
+mod client_certificates;
 #[path = "main/crash.rs"]
 mod crash;
 #[path = "main/docs.rs"]
@@ -40,6 +42,8 @@ mod hostile;
 mod hosts;
 #[path = "main/leaders.rs"]
 mod leaders;
+#[path = "main/line.rs"]
+mod line;
 #[path = "main/listening.rs"]
 mod listening;
 #[path = "main/manifests.rs"]
@@ -50,8 +54,12 @@ mod monitoring;
 mod operator;
 #[path = "main/order.rs"]
 mod order;
+#[path = "main/outage.rs"]
+mod outage;
 #[path = "main/own.rs"]
 mod own;
+#[path = "main/registration.rs"]
+mod registration;
 #[path = "main/rights.rs"]
 mod rights;
 #[path = "main/rollout.rs"]
@@ -64,6 +72,8 @@ mod senders;
 mod service_mode;
 #[path = "main/settings.rs"]
 mod settings;
+#[path = "main/shutdown.rs"]
+mod shutdown;
 #[path = "main/signatures.rs"]
 mod signatures;
 #[path = "main/site.rs"]

@@ -31,6 +31,11 @@ pub(super) fn trust(trusted: Trusted) -> Check {
         Standing::Refused(why) => {
             Verdict::Unready(format!("{why}; `harbormaster check` says what to do"))
         }
+        // To go would help no caller, as the others present the same, and would close the door
+        // for events, which nobody sends twice.
+        Standing::Lost(why) => Verdict::ReadyBut(format!(
+            "API servers can't call us: {why}; `harbormaster check` says what to do"
+        )),
     })
 }
 

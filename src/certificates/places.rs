@@ -8,7 +8,11 @@ use std::collections::BTreeSet;
 
 use axum::http::Uri;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures::{Stream, stream::select_all};
+use futures::{
+    Stream,
+    future::{join_all, try_join_all},
+    stream::select_all,
+};
 use k8s_openapi::{
     api::admissionregistration::v1::{
         MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -113,12 +117,16 @@ impl Places {
         Self { objects }
     }
 
-    /// What is there now.
+    /// What is there now. All at once: an API server that is silent costs one deadline, not three.
     pub(crate) async fn read(&self) -> Result<Vec<Place>, ApiError> {
+        let reads = self.objects.iter().map(|object| {
+            let read = object.api.get_opt(&object.name);
+            within_deadline(read)
+        });
         let mut places = Vec::new();
-        for (index, object) in self.objects.iter().enumerate() {
-            if let Some(live) = within_deadline(object.api.get_opt(&object.name)).await? {
-                places.extend(object.webhooks.places(index, &live));
+        for (index, live) in try_join_all(reads).await?.into_iter().enumerate() {
+            if let Some(live) = live {
+                places.extend(self.objects[index].webhooks.places(index, &live));
             }
         }
         Ok(places)
@@ -133,22 +141,62 @@ impl Places {
     pub(super) async fn publish(&self, pem: &str, places: &[Place]) -> Result<(), ApiError> {
         let wanted = certificates(pem.as_bytes());
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let mut outcome = Ok(());
-        for (index, object) in self.objects.iter().enumerate() {
-            // All of them, or apply would take what is left out for given up.
-            let places = places.iter().filter(|place| place.object == index);
-            let places: Vec<_> = places.collect();
-            if places.iter().all(|place| place.trusts_just(&wanted)) {
-                continue;
+        let writes = self
+            .objects
+            .iter()
+            .enumerate()
+            .map(async |(index, object)| {
+                // All of them, or apply would take what is left out for given up.
+                let places = places.iter().filter(|place| place.object == index);
+                let places: Vec<_> = places.collect();
+                if places.iter().all(|place| place.trusts_just(&wanted)) {
+                    return Ok(());
+                }
+                let patch = Patch::Apply(object.with_bundle(pem, &places));
+                within_deadline(object.api.patch(&object.name, &params, &patch)).await?;
+                Ok(())
+            });
+        // One that can't be written doesn't keep the others from it.
+        join_all(writes).await.into_iter().collect()
+    }
+
+    /// One place that never changes, of an API server that isn't there.
+    #[cfg(test)]
+    pub(super) fn in_memory(server_name: &str, pem: &str) -> Self {
+        use axum::http::{Request, Response};
+        use kube::client::Body;
+
+        let stored = json!({
+            "metadata": {"name": NAME},
+            "webhooks": [{"name": "ours", "clientConfig": {
+                "url": format!("https://{server_name}/"), "caBundle": STANDARD.encode(pem),
+            }}],
+        });
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let is_watch = request.uri().path_and_query().is_none_or(|it| {
+                it.query()
+                    .is_some_and(|query| query.contains("fieldSelector"))
+            });
+            let body = Body::from(stored.to_string().into_bytes());
+            async move {
+                if is_watch {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, kube::Error>(Response::new(body))
             }
-            let patch = Patch::Apply(object.with_bundle(pem, &places));
-            // One that can't be written doesn't keep the others from it.
-            let written = within_deadline(object.api.patch(&object.name, &params, &patch)).await;
-            if let Err(error) = written {
-                outcome = Err(error);
-            }
+        });
+        let client = Client::new(service, "default");
+        let kind = ApiResource::erase::<ValidatingWebhookConfiguration>(&());
+        let object = Object {
+            api: Api::all_with(client.clone(), &kind),
+            metadata: Api::all_with(client, &kind),
+            kind,
+            name: NAME.to_owned(),
+            webhooks: Webhooks::Named(BTreeSet::from(["ours".to_owned()])),
+        };
+        Self {
+            objects: vec![object],
         }
-        outcome
     }
 
     /// Something whenever one of the objects has changed, or may have.
@@ -254,8 +302,9 @@ fn server_name(config: &Value) -> Option<String> {
         return Some(format!("{name}.{namespace}.svc"));
     }
     let url: Uri = config["url"].as_str()?.parse().ok()?;
-    let host = url.host()?;
-    Some(host.trim_matches(['[', ']']).to_owned())
+    let host = url.host()?.trim_matches(['[', ']']);
+    // Go's TLS leaves the root's dot away, both when it asks and when it verifies.
+    Some(host.strip_suffix('.').unwrap_or(host).to_owned())
 }
 
 fn decoded(bundle: &Value) -> Vec<u8> {
@@ -307,6 +356,10 @@ mod tests {
                 Some("127.0.0.1"),
             ),
             (json!({"url": "https://[::1]:8443/x"}), Some("::1")),
+            (
+                json!({"url": "https://hooks.example.org.:8443/x"}),
+                Some("hooks.example.org"),
+            ),
             (json!({}), None),
         ] {
             assert_eq!(server_name(&config).as_deref(), name, "{config}");

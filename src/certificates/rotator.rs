@@ -10,17 +10,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures::{StreamExt, future::BoxFuture, stream::select};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::select};
 use jiff::Timestamp;
 use kube_webhook::{
     TlsError, TlsIdentity,
     certs::{
-        Authority, Validity, bundle,
+        Authority, Pem, Validity, bundle,
         rotation::{self, By, Plan, State, Step},
         verify,
     },
 };
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::CertificateDer;
 use tracing::{info, warn};
 
 use super::{
@@ -29,6 +29,7 @@ use super::{
     secrets::{Authorities, Leaf, Secrets},
 };
 use crate::{
+    config::AltName,
     manifests::{CA_SECRET, TLS_SECRET},
     reservations::host::ApiError,
 };
@@ -48,11 +49,24 @@ enum RotationError {
     Api(#[from] ApiError),
     #[error("{0}: check TLS_EXTRA_NAMES")]
     Make(#[from] TlsError),
+    #[error("callers wouldn't accept a certificate for {0}: check TLS_EXTRA_NAMES")]
+    Unacceptable(String),
     #[error(
         "Secret {TLS_SECRET} is cert-manager's: delete its Certificate and the Secret, or set \
          TLS_MODE=files"
     )]
     CertManager,
+}
+
+/// All that was read, once, and what follows from it.
+struct Look {
+    places: Vec<Place>,
+    leaf: Leaf,
+    cas: Authorities,
+    names: Vec<String>,
+    state: State<CertificateDer<'static>>,
+    now: SystemTime,
+    plan: Plan,
 }
 
 /// Since when the next CA has been seen everywhere.
@@ -67,14 +81,23 @@ impl Rotator {
         }
     }
 
-    /// Works until `end`; a step that is under way then is finished first.
+    /// Works until `end`; a step that is under way then is finished first, a look is not.
     pub(crate) async fn run(self, end: BoxFuture<'static, ()>) {
+        let end = end.shared();
         let changes = select(self.places.changes(), self.secrets.changes());
-        let mut changes = changes.take_until(end);
+        let mut changes = changes.take_until(end.clone());
         let mut seen = None;
         let mut complaint = None;
         loop {
-            let pause = match self.pass(&mut seen).await {
+            let look = tokio::select! {
+                () = end.clone() => return,
+                look = self.look(&mut seen) => look,
+            };
+            let taken = match look {
+                Ok(look) => self.take(look).await,
+                Err(error) => Err(error),
+            };
+            let pause = match taken {
                 Ok(Plan {
                     step: Step::Wait,
                     wake,
@@ -102,51 +125,54 @@ impl Rotator {
         }
     }
 
-    async fn pass(&self, seen: &mut Seen) -> Result<Plan, RotationError> {
+    async fn look(&self, seen: &mut Seen) -> Result<Look, RotationError> {
         let places = self.places.read().await?;
         let leaf = self.secrets.leaf().await?;
         if leaf.is_cert_managers {
             return Err(RotationError::CertManager);
         }
-        let mut cas = self.secrets.authorities().await?;
+        let cas = self.secrets.authorities().await?;
         // Where cert-manager was asked to write, two would write in turns.
-        let ours: Vec<_> = places
-            .iter()
-            .filter(|place| !place.is_injected)
-            .cloned()
-            .collect();
         let names = self.names(&places);
+        let is_ours = |place: &Place| !place.is_injected;
+        let places: Vec<_> = places.into_iter().filter(is_ours).collect();
         let now = SystemTime::now();
-        let state = state(&ours, &leaf, &cas, &names, now);
+        let state = state(&places, &leaf, &cas, &names, now);
         let next = state.next.as_ref().map(|ca| &ca.id);
         let since = seen.as_ref().filter(|(id, _)| Some(id) == next);
         let plan = state.decide(since.map(|(_, since)| *since), now, &self.settings.timing);
         *seen = next.cloned().zip(plan.seen_since);
-        self.take(plan.step, &state, &mut cas, &leaf, &ours, &names, now)
-            .await?;
-        Ok(plan)
+        Ok(Look {
+            places,
+            leaf,
+            cas,
+            names,
+            state,
+            now,
+            plan,
+        })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all that was read, once")]
-    async fn take(
-        &self,
-        step: Step,
-        state: &State<CertificateDer<'static>>,
-        cas: &mut Authorities,
-        leaf: &Leaf,
-        places: &[Place],
-        names: &[String],
-        now: SystemTime,
-    ) -> Result<(), RotationError> {
-        match step {
+    /// Takes the step that the plan is about.
+    async fn take(&self, look: Look) -> Result<Plan, RotationError> {
+        let Look {
+            places,
+            leaf,
+            mut cas,
+            names,
+            state,
+            now,
+            plan,
+        } = look;
+        match plan.step {
             Step::Begin => {
-                begin(state, cas, now, self.settings.timing.ca)?;
-                self.secrets.store_authorities(cas).await?;
+                begin(&state, &mut cas, now, self.settings.timing.ca)?;
+                self.secrets.store_authorities(&cas).await?;
                 info!(secret = CA_SECRET, "a new CA is there");
             }
             Step::Publish => {
                 self.places
-                    .publish(&bundle(&state.bundle()), places)
+                    .publish(&bundle(&state.bundle()), &places)
                     .await?;
                 let cas = state.bundle().len();
                 info!(cas, "published whom API servers are to trust");
@@ -157,8 +183,8 @@ impl Rotator {
                     By::Next => cas.next.as_ref(),
                 };
                 if let Some(authority) = authority {
-                    let pem = authority.issue(names, now, self.settings.timing.leaf)?;
-                    self.secrets.store_leaf(leaf, &pem).await?;
+                    let pem = issue(authority, &names, now, self.settings.timing.leaf)?;
+                    self.secrets.store_leaf(&leaf, &pem).await?;
                     info!(secret = TLS_SECRET, ?names, "issued a serving certificate");
                 }
             }
@@ -166,7 +192,7 @@ impl Rotator {
                 let before = cas.signing.take();
                 cas.old.extend(before.map(|ca| ca.certificate().clone()));
                 cas.signing = cas.next.take();
-                self.secrets.store_authorities(cas).await?;
+                self.secrets.store_authorities(&cas).await?;
                 info!(
                     secret = CA_SECRET,
                     "the new CA is trusted everywhere, and issues from now on"
@@ -174,23 +200,23 @@ impl Rotator {
             }
             Step::Retire => {
                 cas.old.clear();
-                self.secrets.store_authorities(cas).await?;
+                self.secrets.store_authorities(&cas).await?;
                 info!(secret = CA_SECRET, "the old CA is trusted no more");
             }
             Step::Wait => {}
         }
-        Ok(())
+        Ok(plan)
     }
 
     /// By which names we are called: as we are registered, and as we were told.
     fn names(&self, places: &[Place]) -> Vec<String> {
-        let registered = places.iter().map(|place| place.server_name.clone());
+        // One that can't be in a certificate is not worth going without one.
+        let registered = places
+            .iter()
+            .filter_map(|place| place.server_name.parse().ok());
         let told = self.settings.names.iter().cloned();
-        let names: BTreeSet<_> = registered
-            .chain(told)
-            .filter(|name| ServerName::try_from(name.as_str()).is_ok())
-            .collect();
-        names.into_iter().collect()
+        let names: BTreeSet<AltName> = registered.chain(told).collect();
+        names.iter().map(ToString::to_string).collect()
     }
 }
 
@@ -220,19 +246,35 @@ fn state(
         signing: cas.signing.as_ref().map(ca),
         next: cas.next.as_ref().map(ca),
         old: cas.old.clone(),
-        leaf: presented(leaf, &known, names, now),
+        leaf: presented(leaf.pem.as_ref(), &known, names, now),
         places: places.iter().map(Place::trusted).collect(),
+    }
+}
+
+/// A leaf that will be found good when it is looked at again: were it not, another would be issued
+/// at once, and so on without end.
+fn issue(
+    authority: &Authority,
+    names: &[String],
+    now: SystemTime,
+    lifetime: Duration,
+) -> Result<Pem, RotationError> {
+    let pem = authority.issue(names, now, lifetime)?;
+    let known = [authority.certificate().clone()];
+    match presented(Some(&pem), &known, names, now) {
+        Some(rotation::Leaf { fits: true, .. }) => Ok(pem),
+        _ => Err(RotationError::Unacceptable(names.join(", "))),
     }
 }
 
 /// The leaf, if it can be presented, and which of the CAs a caller may accept it by.
 fn presented(
-    leaf: &Leaf,
+    leaf: Option<&Pem>,
     known: &[CertificateDer<'static>],
     names: &[String],
     now: SystemTime,
 ) -> Option<rotation::Leaf<CertificateDer<'static>>> {
-    let pem = leaf.pem.as_ref()?;
+    let pem = leaf?;
     let chain = TlsIdentity::from_pem(pem.chain.as_bytes(), pem.key.as_bytes());
     let chain = chain.ok()?.chain();
     let accepted = |ca: &CertificateDer<'static>, name: &String| {
@@ -283,3 +325,26 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// After an error.
 const RETRY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaf_that_would_not_be_accepted_is_never_stored() {
+        let (now, hour) = (SystemTime::now(), Duration::from_secs(60 * 60));
+        let ca = Authority::create("ca", now, hour).unwrap();
+        let issue = |names: &[&str], now| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            issue(&ca, &names, now, hour)
+        };
+        issue(&["h.n.svc", "192.0.2.1"], now).unwrap();
+        // No caller could verify the first, and the CA is over by the second's time.
+        for refused in [
+            issue(&["h.n.svc", "h.example.org."], now),
+            issue(&["h.n.svc"], now + hour + Duration::from_secs(60)),
+        ] {
+            assert!(matches!(refused, Err(RotationError::Unacceptable(_))));
+        }
+    }
+}

@@ -66,6 +66,11 @@ impl Secrets {
         ))
     }
 
+    /// Whom API servers are to trust.
+    pub(crate) async fn trusted(&self) -> Result<Vec<CertificateDer<'static>>, ApiError> {
+        Ok(self.authorities().await?.trusted())
+    }
+
     pub(super) async fn leaf(&self) -> Result<Leaf, ApiError> {
         Ok(Leaf::of(
             within_deadline(self.api.get_opt(TLS_SECRET)).await?,

@@ -13,7 +13,11 @@ use std::{
 
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use kube_webhook::TlsIdentity;
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName},
+};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
@@ -37,8 +41,10 @@ pub(crate) enum Standing {
     Unregistered,
     /// Each place accepts what we present.
     Accepted,
-    /// One doesn't, and why.
+    /// One doesn't, and why; nobody has relied on this replica yet.
     Refused(String),
+    /// One doesn't any more, and why. Whoever sends events relies on this replica by now.
+    Lost(String),
 }
 
 impl Trusted {
@@ -57,18 +63,34 @@ impl Trusted {
         listener: SocketAddr,
         shutdown: BoxFuture<'static, ()>,
     ) {
-        let mut changes = Box::pin(places.changes().take_until(shutdown.fuse()));
-        let listener = loopback(listener);
+        let shutdown = shutdown.shared();
+        let mut changes = Box::pin(places.changes().take_until(shutdown.clone()));
+        let mut soon = SHORT_PAUSE;
         loop {
             // Before the places: what changes meanwhile is looked at again.
             let chain = identity.chain();
-            match places.read().await {
-                Ok(places) => self.conclude(judge(&places, listener).await),
-                Err(error) => debug!("the API server can't be asked whom it trusts: {error}"),
+            let look = async {
+                match places.read().await {
+                    Ok(places) => self.conclude(judge(&places, listener).await),
+                    Err(error) => debug!("the API server can't be asked whom it trusts: {error}"),
+                }
+            };
+            // An API server that is silent must not outlast the grace of a pod's end.
+            tokio::select! {
+                () = shutdown.clone() => return,
+                () = look => {}
             }
             let pause = match self.standing() {
-                Standing::Unasked => SHORT_PAUSE,
-                _ => LONG_PAUSE,
+                Standing::Accepted | Standing::Unregistered => {
+                    soon = SHORT_PAUSE;
+                    LONG_PAUSE
+                }
+                // A greeting may have failed for want of room, which comes again unannounced.
+                Standing::Unasked | Standing::Refused(_) | Standing::Lost(_) => {
+                    let pause = soon;
+                    soon = (soon * 2).min(LONG_PAUSE);
+                    pause
+                }
             };
             let is_same = || identity.chain() == chain;
             if !until_changed(&mut changes, is_same, pause).await {
@@ -79,11 +101,19 @@ impl Trusted {
 
     fn conclude(&self, now: Standing) {
         let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_relied_on = !matches!(*standing, Standing::Unasked | Standing::Refused(_));
+        let now = match now {
+            Standing::Refused(why) if was_relied_on => Standing::Lost(why),
+            now => now,
+        };
         if *standing == now {
             return;
         }
         match &now {
             Standing::Refused(why) => warn!("not ready, as API servers can't call us: {why}"),
+            Standing::Lost(why) => warn!(
+                "API servers can't call us any more, and events are taken all the same: {why}"
+            ),
             Standing::Accepted => info!("API servers trust what is served"),
             Standing::Unregistered | Standing::Unasked => {}
         }
@@ -120,7 +150,7 @@ async fn judge(places: &[Place], listener: SocketAddr) -> Standing {
         if tried.iter().any(is_same) {
             continue;
         }
-        if let Err(why) = greet(place, listener).await {
+        if let Err(why) = greet(&place.server_name, &place.trusted(), listener).await {
             return Standing::Refused(format!("{}: {why}", place.name()));
         }
         tried.push(place);
@@ -129,15 +159,18 @@ async fn judge(places: &[Place], listener: SocketAddr) -> Standing {
 }
 
 /// As kube-apiserver does, but for the address.
-async fn greet(place: &Place, listener: SocketAddr) -> Result<(), String> {
-    let name = ServerName::try_from(place.server_name.clone())
-        .map_err(|_| format!("{} is no name of a server", place.server_name))?;
-    let trusted = place.trusted();
+pub(crate) async fn greet(
+    name: &str,
+    trusted: &[CertificateDer<'static>],
+    listener: SocketAddr,
+) -> Result<(), String> {
+    let server_name = ServerName::try_from(name.to_owned());
+    let server_name = server_name.map_err(|_| format!("{name} is no name of a server"))?;
     if trusted.is_empty() {
         return Err("its caBundle holds no certificate".to_owned());
     }
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(trusted);
+    roots.add_parsable_certificates(trusted.iter().cloned());
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -145,8 +178,8 @@ async fn greet(place: &Place, listener: SocketAddr) -> Result<(), String> {
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(config));
     let greeting = async {
-        let stream = TcpStream::connect(listener).await?;
-        connector.connect(name, stream).await
+        let stream = TcpStream::connect(loopback(listener)).await?;
+        connector.connect(server_name, stream).await
     };
     match timeout(DEADLINE, greeting).await {
         Ok(Ok(_)) => Ok(()),
@@ -168,7 +201,7 @@ fn loopback(listener: SocketAddr) -> SocketAddr {
 /// How soon another chain is noticed.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// Between two tries before the API server has answered once.
+/// Before the first try again, where the API server hasn't answered yet or we were refused.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Between two tries of what nobody has changed: certificates end without a word.
@@ -224,6 +257,72 @@ mod tests {
         }
         assert_eq!(judge(&[], listener).await, Standing::Unregistered);
         serving.abort();
+    }
+
+    #[test]
+    fn who_was_ready_once_is_not_taken_from_the_senders_of_events() {
+        let refused = || Standing::Refused("no".to_owned());
+        let lost = Standing::Lost("no".to_owned());
+        for (before, now, concluded) in [
+            (Standing::Unasked, refused(), refused()),
+            (refused(), refused(), refused()),
+            (Standing::Accepted, refused(), lost.clone()),
+            (Standing::Unregistered, refused(), lost.clone()),
+            (lost.clone(), refused(), lost.clone()),
+            (lost, Standing::Accepted, Standing::Accepted),
+        ] {
+            let trusted = Trusted(Arc::new(Mutex::new(before)));
+            trusted.conclude(now);
+            assert_eq!(trusted.standing(), concluded);
+        }
+    }
+
+    /// The API server never speaks of it: nothing that it holds has changed.
+    #[tokio::test]
+    async fn a_greeting_that_failed_for_want_of_room_is_made_good_within_seconds() {
+        let ours = ca("ours");
+        let names = ["h.n.svc".to_owned()];
+        let pem = ours.issue(&names, SystemTime::now(), LIFETIME).unwrap();
+        let identity = TlsIdentity::from_pem(pem.chain.as_bytes(), pem.key.as_bytes()).unwrap();
+        let server =
+            Server::bind(([127, 0, 0, 1], 0).into(), identity.clone(), Router::new()).unwrap();
+        let listener = server.local_addr();
+        let serving = tokio::spawn(
+            server
+                .connection_limit(1)
+                .serve(std::future::pending::<()>()),
+        );
+        let crowd = TcpStream::connect(listener).await.unwrap();
+
+        let trusted = Trusted::default();
+        let places = Places::in_memory("h.n.svc", &ours.pem().chain);
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let watch = trusted.clone().watch(
+            places,
+            identity,
+            listener,
+            async move { drop(ended.await) }.boxed(),
+        );
+        let watching = tokio::spawn(watch);
+        until(&trusted, |standing| {
+            matches!(standing, Standing::Refused(_))
+        })
+        .await;
+        drop(crowd);
+        until(&trusted, |standing| *standing == Standing::Accepted).await;
+        end.send(()).unwrap();
+        watching.await.unwrap();
+        serving.abort();
+    }
+
+    async fn until(trusted: &Trusted, is_so: impl Fn(&Standing) -> bool) {
+        let reached = async {
+            while !is_so(&trusted.standing()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let reached = timeout(Duration::from_secs(20), reached).await;
+        assert!(reached.is_ok(), "{:?}", trusted.standing());
     }
 
     #[test]

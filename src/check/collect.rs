@@ -66,6 +66,9 @@ pub async fn collect(client: Client, look: Look) -> Result<Observed, CollectErro
     };
     asker.registration(&mut observed).await;
     asker.workload(&mut observed).await;
+    if observed.value("REGISTER") == Some("true") {
+        observed.expected.registering_itself();
+    }
     asker.senders(&mut observed).await;
     asker.backends(&mut observed).await;
     observed.missing_rights = asker.missing_rights(&observed.expected).await;

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::observed::{Configuration, Hook};
-use crate::manifests::{Installation, ManifestError, NAME};
+use crate::manifests::{Extra, Installation, Manifest, ManifestError, NAME};
 
 /// What an installation consists of.
 #[derive(Clone, Debug)]
@@ -37,6 +37,10 @@ pub struct Expected {
     pub crds: Vec<CustomResourceDefinition>,
     /// What the ServiceAccount may do.
     pub rights: BTreeSet<Right>,
+    /// What it may do besides, where the program registers itself.
+    registration_rights: BTreeSet<Right>,
+    /// Whether it does (`REGISTER`): then it puts right by itself what it may.
+    registers_itself: bool,
 }
 
 /// One thing that may be done: what RBAC is asked about.
@@ -84,18 +88,34 @@ impl Expected {
             configurations: Vec::new(),
             crds: Vec::new(),
             rights: BTreeSet::new(),
+            registration_rights: BTreeSet::new(),
+            registers_itself: false,
         };
+        let mut registering = installation.clone();
+        registering.extras.insert(Extra::Register);
+        let objects_of = |manifest: Manifest| serde_saphyr::from_multiple(&manifest.yaml);
+        for object in objects_of(registering.rbac(registered)?)? {
+            expected.add(object)?;
+        }
+        let all = std::mem::take(&mut expected.rights);
         let manifests = [
             installation.webhooks(registered)?,
             installation.crds(registered)?,
             installation.rbac(registered)?,
         ];
         for manifest in manifests {
-            for object in serde_saphyr::from_multiple::<Value>(&manifest.yaml)? {
+            for object in objects_of(manifest)? {
                 expected.add(object)?;
             }
         }
+        expected.registration_rights = all.difference(&expected.rights).cloned().collect();
         Ok(expected)
+    }
+
+    /// Takes note that the program registers itself.
+    pub(super) fn registering_itself(&mut self) {
+        self.registers_itself = true;
+        self.rights.append(&mut self.registration_rights);
     }
 
     /// The program's user, as the API server sees it.
@@ -135,8 +155,20 @@ impl Expected {
     /// The command that puts a part of it into the cluster. Server-side, since `kubectl apply`
     /// would take the CA bundles away that somebody else has written.
     pub fn apply(&self, what: &str) -> String {
+        let register = match (self.registers_itself, what) {
+            (true, "webhooks") => {
+                return format!(
+                    "kubectl logs --namespace {} --selector app.kubernetes.io/name={NAME} --tail=-1 | \
+                     grep registered    # the program puts it right by itself (REGISTER), and says \
+                     there why it can't",
+                    self.namespace
+                );
+            }
+            (true, "rbac") => " --register",
+            _ => "",
+        };
         format!(
-            "harbormaster generate {what} {} | kubectl apply --server-side --force-conflicts -f -",
+            "harbormaster generate {what} {}{register} | kubectl apply --server-side --force-conflicts -f -",
             self.flags()
         )
     }

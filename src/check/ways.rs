@@ -11,7 +11,7 @@ use super::{
     certificates::{self, Facts},
     observed::{Observed, Reading},
 };
-use crate::manifests::NAME;
+use crate::{config::AltName, manifests::NAME};
 
 pub(super) fn examine(observed: &Observed, now: Timestamp, findings: &mut Findings) {
     if observed.deployment.found().is_none() {
@@ -142,13 +142,14 @@ fn extra_names(observed: &Observed, findings: &mut Findings) {
     let Some(names) = observed.value("TLS_EXTRA_NAMES") else {
         return;
     };
-    let each = || {
-        names
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
+    let texts: Vec<_> = names.split(',').map(str::to_owned).collect();
+    // What it can't be the program says, and doesn't start.
+    let each: Vec<_> = AltName::list(&texts).unwrap_or_default();
+    let each: Vec<_> = each.iter().map(ToString::to_string).collect();
+    let Some(first) = each.first() else {
+        return;
     };
-    let url = format!("https://{}/webhook", each().next().unwrap_or_default());
+    let url = format!("https://{first}/webhook");
     findings.note(
         "sender-way",
         format!("Deployment/{NAME}"),
@@ -162,8 +163,9 @@ fn extra_names(observed: &Observed, findings: &mut Findings) {
         let Some(facts) = chain.and_then(|chain| Facts::of(chain.first()?)) else {
             continue;
         };
-        let missing: Vec<_> = each()
-            .filter(|name| !facts.names.iter().any(|own| own == name))
+        let own = each.iter().map(String::as_str);
+        let missing: Vec<_> = own
+            .filter(|name| !facts.names.iter().any(|own| own.eq_ignore_ascii_case(name)))
             .collect();
         if !missing.is_empty() {
             findings.error(

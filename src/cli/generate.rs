@@ -16,7 +16,7 @@ use kube_webhook::{
 
 use super::Exit;
 use crate::{
-    config::HostArgs,
+    config::{self, HostArgs},
     manifests::{Extra, IMAGE, Installation, Manifest, NAME, NAMESPACE},
     webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
 };
@@ -60,6 +60,16 @@ pub(super) struct Generate {
     #[arg(long, conflicts_with = "ca_file")]
     cert_manager: bool,
 
+    /// Let only API servers call the admission webhooks that present a client certificate of the CA in
+    /// the ConfigMap harbormaster-client-ca (key ca.crt)
+    #[arg(long)]
+    client_ca: bool,
+
+    /// Let the program apply the webhook configurations itself, and put them back: the rights for
+    /// that, and no webhooks
+    #[arg(long, conflicts_with_all = ["ca_file", "service"])]
+    register: bool,
+
     /// Keep the spool on a volume for each replica: it survives the pod
     #[arg(long)]
     durable_spool: bool,
@@ -73,7 +83,7 @@ pub(super) struct Generate {
     #[arg(long)]
     events_tls: bool,
 
-    /// More DNS names for our own certificate, separated by commas
+    /// More DNS names or addresses for our own certificate, separated by commas
     #[arg(long, env = "TLS_EXTRA_NAMES", value_delimiter = ',')]
     tls_extra_names: Vec<String>,
 
@@ -105,7 +115,7 @@ impl Generate {
             hosts: self.hosts.resource(),
             target: self.target()?,
             image: self.image.clone(),
-            extra_names: self.extra_names(),
+            extra_names: config::extra_names(&self.tls_extra_names)?,
             extras: self.extras(),
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);
@@ -135,6 +145,8 @@ impl Generate {
         let is_self_managed = !self.cert_manager && self.ca_file.is_none();
         let asked = [
             self.cert_manager.then_some(Extra::CertManager),
+            self.client_ca.then_some(Extra::ClientCa),
+            self.register.then_some(Extra::Register),
             self.durable_spool.then_some(Extra::DurableSpool),
             port.map(|port| Extra::EventsHttp { port }),
             self.events_tls.then_some(Extra::EventsTls),
@@ -142,12 +154,6 @@ impl Generate {
             is_self_managed.then_some(Extra::SelfManaged),
         ];
         asked.into_iter().flatten().collect()
-    }
-
-    fn extra_names(&self) -> Vec<String> {
-        let names = self.tls_extra_names.iter().map(|name| name.trim());
-        let names = names.filter(|name| !name.is_empty());
-        names.map(str::to_owned).collect()
     }
 
     fn target(&self) -> anyhow::Result<Target> {

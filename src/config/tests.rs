@@ -2,7 +2,10 @@
 
 use clap::Parser;
 
-use super::*;
+use super::{
+    tls::{CERTIFICATE_TIMES, certificate_times},
+    *,
+};
 
 #[derive(Parser)]
 struct Cli {
@@ -41,8 +44,11 @@ fn a_bad_setting_is_named() {
             "PROVISION_CHECKSUM_TYPE",
         ),
         (["--tls-mode", "files"], "TLS_CERT_FILE"),
+        (["--tls-extra-names", "a..example.org"], "TLS_EXTRA_NAMES"),
         (["--events-tls-cert-file", "tls.crt"], "EVENTS_TLS_KEY_FILE"),
         (["--events-tls-key-file", "tls.key"], "EVENTS_TLS_CERT_FILE"),
+        (["--register-url", "http://127.0.0.1:5001"], "REGISTER_URL"),
+        (["--register-url", "https://*.example.org"], "REGISTER_URL"),
         (
             ["--notification-endpoint", "ftp://portal/x"],
             "NOTIFICATION_ENDPOINT",
@@ -59,13 +65,16 @@ fn a_bad_setting_is_named() {
 
 #[test]
 fn in_a_cluster_the_certificates_are_our_own() {
-    let arguments = ["--tls-extra-names", "events.example.org, 192.0.2.1"];
-    let names = vec!["192.0.2.1".to_owned(), "events.example.org".to_owned()];
+    let arguments = ["--tls-extra-names", "Events.example.org., 192.0.2.1"];
+    let names = ["events.example.org", "192.0.2.1"].map(|name| name.parse().unwrap());
     let timing = CERTIFICATE_TIMES;
     timing.check().unwrap();
     assert_eq!(
         check(&arguments, true).unwrap().tls,
-        TlsMode::SelfManaged { names, timing }
+        TlsMode::SelfManaged {
+            names: names.into(),
+            timing
+        }
     );
     assert_eq!(
         certificate_times("settle=1s,retire=5s").unwrap().leaf,
@@ -75,6 +84,17 @@ fn in_a_cluster_the_certificates_are_our_own() {
         certificate_times(bad).unwrap_err();
     }
     certificate_times("ca=1m,leaf=1m").unwrap_err();
+}
+
+#[test]
+fn who_registers_itself_is_called_by_its_service_or_by_a_url() {
+    let registration = |arguments: &[&str]| check(arguments, true).unwrap().registration;
+    assert_eq!(registration(&["--register-url", "https://h:1"]), None);
+    let by_service = registration(&["--register"]).unwrap();
+    assert_eq!((by_service.url, by_service.ca_file), (None, None));
+    let by_url = registration(&["--register=true", "--register-url", "https://[::1]:1/x"]).unwrap();
+    let expected = ("https://[::1]:1/x".to_owned(), "::1".parse().unwrap());
+    assert_eq!(by_url.url, Some(expected));
 }
 
 #[test]

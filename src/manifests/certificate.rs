@@ -8,6 +8,7 @@ use super::{
     component::{Component, Part, Patch},
     service_names,
 };
+use crate::config::AltName;
 
 impl Installation {
     /// A CA of ten years that signs leaves of 90 days. Were the leaf self-signed, each renewal
@@ -26,10 +27,27 @@ impl Installation {
                 "spec": spec,
             }))
         };
-        let names: Vec<_> = service_names(&self.namespace)
-            .into_iter()
-            .chain(self.extra_names.iter().cloned())
-            .collect();
+        // cert-manager puts a name of either list into a field of its kind, and callers look for an
+        // address among the addresses alone.
+        let (mut dns_names, mut addresses) = (Vec::new(), Vec::new());
+        let service = service_names(&self.namespace);
+        for name in service.iter().chain(&self.extra_names) {
+            match name {
+                AltName::Address(address) => addresses.push(address),
+                AltName::Dns(name) => dns_names.push(name),
+            }
+        }
+        let mut leaf = json!({
+            "secretName": TLS_SECRET,
+            "dnsNames": dns_names,
+            "duration": "2160h",
+            "issuerRef": {"kind": "Issuer", "name": NAME},
+            "privateKey": {"algorithm": "ECDSA", "rotationPolicy": "Always"},
+            "usages": ["digital signature", "server auth"],
+        });
+        if !addresses.is_empty() {
+            leaf["ipAddresses"] = json!(addresses);
+        }
         let objects = [
             object("Issuer", SELF_SIGNED, json!({"selfSigned": {}})),
             object(
@@ -45,18 +63,7 @@ impl Installation {
                 }),
             ),
             object("Issuer", NAME, json!({"ca": {"secretName": CA}})),
-            object(
-                "Certificate",
-                NAME,
-                json!({
-                    "secretName": TLS_SECRET,
-                    "dnsNames": names,
-                    "duration": "2160h",
-                    "issuerRef": {"kind": "Issuer", "name": NAME},
-                    "privateKey": {"algorithm": "ECDSA", "rotationPolicy": "Always"},
-                    "usages": ["digital signature", "server auth"],
-                }),
-            ),
+            object("Certificate", NAME, leaf),
         ];
         let inject = json!({"metadata": {"annotations": {
             "cert-manager.io/inject-ca-from": format!("{}/{NAME}", self.namespace),

@@ -58,14 +58,19 @@ impl Part {
 }
 
 impl Patch {
-    /// Changes an object, if it is one of those that are meant.
-    pub(super) fn apply(&self, object: &mut Value) {
+    /// Changes an object, if it is one of those that are meant; whether it is left.
+    pub(super) fn apply(&self, object: &mut Value) -> bool {
         let is_kind = object["kind"]
             .as_str()
             .is_some_and(|kind| self.kinds.contains(&kind));
-        if is_kind && object["metadata"]["name"] == *self.name {
-            merge(object, &self.change);
+        if !is_kind || object["metadata"]["name"] != *self.name {
+            return true;
         }
+        if self.change["$patch"] == "delete" {
+            return false;
+        }
+        merge(object, &self.change);
+        true
     }
 
     /// Whether an object becomes one of another kind, which kustomize wants to be told.
@@ -157,7 +162,7 @@ mod tests {
             ("Deployment", "two", false),
         ] {
             let mut object = json!({"kind": kind, "metadata": {"name": name}});
-            patch.apply(&mut object);
+            assert!(patch.apply(&mut object));
             assert_eq!(object.get("spec").is_some(), is_changed, "{kind} {name}");
         }
     }

@@ -9,7 +9,9 @@ use kube_webhook::Registered;
 use serde_json::{Value, json};
 
 use super::{
-    Extra, Installation, Manifest, ManifestError, component::Component, workload::events_tls,
+    Extra, Installation, Manifest, ManifestError,
+    component::Component,
+    workload::{client_ca, events_tls},
 };
 
 impl Installation {
@@ -63,10 +65,12 @@ impl Installation {
     pub(super) fn component(&self, extra: Extra) -> Result<Component, ManifestError> {
         match extra {
             Extra::CertManager => self.certificate(),
+            Extra::ClientCa => Ok(client_ca()),
             Extra::DurableSpool => Ok(self.durable_spool()),
             Extra::EventsHttp { port } => self.events_http(port),
             Extra::EventsTls => Ok(events_tls()),
             Extra::Monitoring => self.monitoring(),
+            Extra::Register => self.register(),
             Extra::SelfManaged => self.self_managed(),
         }
     }
@@ -76,10 +80,12 @@ impl Installation {
         let mut extras: Vec<_> = self.extras.iter().copied().collect();
         for other in [
             Extra::CertManager,
+            Extra::ClientCa,
             Extra::DurableSpool,
             Extra::EventsHttp { port: EVENTS_PORT },
             Extra::EventsTls,
             Extra::Monitoring,
+            Extra::Register,
             Extra::SelfManaged,
         ] {
             if !extras.iter().any(|extra| extra.name() == other.name()) {
@@ -95,10 +101,12 @@ impl Extra {
     pub fn name(self) -> &'static str {
         match self {
             Self::CertManager => "cert-manager",
+            Self::ClientCa => "client-ca",
             Self::DurableSpool => "durable-spool",
             Self::EventsHttp { .. } => "events-http",
             Self::EventsTls => "events-tls",
             Self::Monitoring => "monitoring",
+            Self::Register => "register",
             Self::SelfManaged => "self-managed",
         }
     }

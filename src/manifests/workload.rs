@@ -166,7 +166,8 @@ impl Installation {
     fn container(&self) -> Container {
         let mut container = self.plain_container();
         if !self.extra_names.is_empty() {
-            let names = env("TLS_EXTRA_NAMES", &self.extra_names.join(","));
+            let names = self.extra_names.iter().map(ToString::to_string);
+            let names = env("TLS_EXTRA_NAMES", &names.collect::<Vec<_>>().join(","));
             container.env.get_or_insert_default().push(names);
         }
         container
@@ -283,6 +284,30 @@ pub(super) fn events_tls() -> Component {
     }
 }
 
+/// Whose client certificates API servers must present. Its ConfigMap must be there before the pods are:
+/// without it, everybody would be let in.
+pub(super) fn client_ca() -> Component {
+    let pod = json!({
+        "containers": [{
+            "name": NAME,
+            "env": [{"name": "CLIENT_CA_FILE", "value": format!("{CLIENT_CA_FOLDER}/ca.crt")}],
+            "volumeMounts": [
+                {"name": CLIENT_CA, "mountPath": CLIENT_CA_FOLDER, "readOnly": true},
+            ],
+        }],
+        "volumes": [{"name": CLIENT_CA, "configMap": {"name": "harbormaster-client-ca"}}],
+    });
+    Component {
+        parts: Vec::new(),
+        patches: vec![Patch {
+            file: "client-ca.yaml",
+            kinds: KINDS,
+            name: NAME.to_owned(),
+            change: json!({"spec": {"template": {"spec": pod}}}),
+        }],
+    }
+}
+
 fn env(name: &str, value: &str) -> EnvVar {
     EnvVar {
         name: name.to_owned(),
@@ -352,6 +377,10 @@ const GRACE_PERIOD: i64 = 60;
 const SPOOL: &str = "spool";
 
 const USER_DATA: &str = "user-data";
+
+const CLIENT_CA: &str = "client-ca";
+
+const CLIENT_CA_FOLDER: &str = "/etc/harbormaster/client-ca";
 
 const EVENTS_TLS: &str = "events-tls";
 

@@ -4,14 +4,21 @@
 #[path = "certificates/site.rs"]
 pub(crate) mod site;
 
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
+
 use k8s_openapi::ByteString;
 use kube::api::DeleteParams;
+use kube_webhook::certs::{Authority, Pem};
 use serde_json::{Value, json};
 
 use self::site::{Site, WEBHOOKS};
 use crate::{
     own::{Own, Settings, nowhere},
     stage::{OWN_CONTROL_PLANE, install_crypto, until},
+    traffic::Traffic,
     trust::presented,
 };
 
@@ -149,6 +156,92 @@ async fn without_an_api_server_the_door_opens_all_the_same() {
     assert_eq!(status, 200);
     let dialled = tokio::net::TcpStream::connect(own.tls()).await;
     dialled.unwrap();
+}
+
+/// TLS_MODE=files, as with cert-manager where the kubelet is faster than the cainjector.
+#[tokio::test]
+async fn a_renewed_certificate_of_another_ca_waits_until_each_place_trusts_it() {
+    let _turn = OWN_CONTROL_PLANE.lock().await;
+    let site = Site::open().await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let now = SystemTime::now();
+    let [old, new] = ["old", "new"].map(|name| Authority::create(name, now, day).unwrap());
+    let issue = |ca: &Authority| ca.issue(&["127.0.0.1".to_owned()], now, day).unwrap();
+    let [chain, key] = ["tls.crt", "tls.key"].map(|name| site.folder().join(name));
+    let write = |leaf: &Pem| {
+        fs::write(&chain, &leaf.chain).unwrap();
+        fs::write(&key, &leaf.key).unwrap();
+    };
+    write(&issue(&old));
+    site.trust(&[&old]).await;
+    let settings = [
+        ("TLS_MODE", "files"),
+        ("TLS_CERT_FILE", chain.to_str().unwrap()),
+        ("TLS_KEY_FILE", key.to_str().unwrap()),
+    ];
+    let own = site.start("one", &settings).await;
+    site.until_called().await;
+    site.keep("kept").await;
+    let traffic = Traffic::start(&site.client, "kept", 2).await;
+    let is_accepted_by = async |ca: &Authority| {
+        let roots = ca.pem().chain.as_bytes();
+        presented(own.tls(), "127.0.0.1", roots).await.is_some()
+    };
+
+    write(&issue(&new));
+    until("it to be held back", async || {
+        own.log()
+            .contains("a renewed certificate is held back")
+            .then_some(())
+    })
+    .await;
+    assert!(is_accepted_by(&old).await);
+    site.trust(&[&old, &new]).await;
+    until("the new one to be presented", async || {
+        is_accepted_by(&new).await.then_some(())
+    })
+    .await;
+    site.trust(&[&new]).await;
+    // Calls by the last bundle, and not by what the API server had pooled.
+    let calls = traffic.calls();
+    until("some more calls", async || {
+        (traffic.calls() > calls + 100).then_some(())
+    })
+    .await;
+    traffic.stop("a CA exchanged in files").await;
+
+    // Of the same CA: nobody has to be waited for but each API server's copy of the bundle.
+    let renewed = issue(&new);
+    write(&renewed);
+    let expected = kube_webhook::certs::certificates(renewed.chain.as_bytes());
+    until("a leaf of the same CA to be presented", async || {
+        let roots = new.pem().chain.as_bytes();
+        let served = presented(own.tls(), "127.0.0.1", roots).await;
+        (served.as_ref() == Some(&expected)).then_some(())
+    })
+    .await;
+    // Bundles that are broken later keep nobody's events out.
+    site.trust(&[&old]).await;
+    until("it to be told of", async || {
+        let (status, text) = own.scrape("/readyz?verbose").await;
+        assert_eq!(status, 200, "{text}");
+        text.contains("[!]trust ok, but: API servers can't call us")
+            .then_some(())
+    })
+    .await;
+    let event = json!({"eventType": "EVENT_END", "resourceName": "srv"});
+    assert_eq!(own.sender().post(&event).await.unwrap().0, 200);
+    // Whoever starts now is no use to callers, and others are there.
+    let next = site
+        .start("two", &[&settings[..], &[("PORT", "0")]].concat())
+        .await;
+    until("the next to say that it isn't trusted", async || {
+        let (status, text) = next.scrape("/readyz").await;
+        (status == 503 && text.contains("UnknownIssuer")).then_some(())
+    })
+    .await;
+    drop((own, next));
+    site.close().await;
 }
 
 /// A CA that is exchanged half a minute after it was made.

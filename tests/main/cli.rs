@@ -47,6 +47,77 @@ fn a_bad_setting_stops_the_start_with_its_name() {
 }
 
 #[test]
+fn an_empty_variable_counts_as_unset_unless_that_would_open_a_door() {
+    let mut command = harbormaster::cli::command();
+    command.build();
+    let serve = command.find_subcommand("serve").unwrap();
+    let variables = serve.get_arguments().filter_map(|it| it.get_env());
+    let variables: Vec<_> = variables.map(|name| name.to_str().unwrap()).collect();
+    assert!(variables.contains(&"SPOOL_DIR"), "{variables:?}");
+    let start = |empty: &[&str]| {
+        let mut command = Command::new(program());
+        let empty = empty.iter().map(|name| (*name, ""));
+        command.env("KUBECONFIG", "/nonexistent/kubeconfig");
+        command.env_remove("KUBERNETES_SERVICE_HOST");
+        command.envs(empty).output().unwrap()
+    };
+    let (meant, others): (Vec<_>, Vec<_>) = variables
+        .into_iter()
+        .partition(|name| ["PROVISION_IMAGE", "WEBHOOK_SECRETS_DIR"].contains(name));
+    // As far as an API server is asked for: all settings were taken.
+    let started = start(&others);
+    assert_eq!(started.status.code(), Some(1), "{}", complaint(&started));
+    assert!(complaint(&started).contains("--kubeconfig"));
+    assert_eq!(meant.len(), 2);
+    for name in meant {
+        let refused = start(&[name]);
+        assert_eq!(refused.status.code(), Some(64), "{name}");
+        assert!(
+            complaint(&refused).contains(name),
+            "{}",
+            complaint(&refused)
+        );
+    }
+}
+
+#[test]
+fn a_name_that_nobody_could_verify_is_refused_by_serve_and_generate_alike() {
+    let names = ["--tls-extra-names", "*.example.org"];
+    for verb in [&["serve"][..], &["generate", "manifests"]] {
+        let refused = harbormaster(&[verb, &names[..]].concat());
+        assert_eq!(refused.status.code(), Some(64), "{verb:?}");
+        let complaint = complaint(&refused);
+        assert!(complaint.contains("TLS_EXTRA_NAMES"), "{complaint}");
+    }
+}
+
+#[test]
+fn cert_manager_is_told_of_addresses_as_addresses() {
+    let names = "Events.example.org.,192.0.2.1,2001:db8::1";
+    let arguments = [
+        "generate",
+        "manifests",
+        "--cert-manager",
+        "--tls-extra-names",
+    ];
+    let printed = harbormaster(&[&arguments[..], &[names]].concat());
+    let text = String::from_utf8(printed.stdout).unwrap();
+    let objects: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let leaf = objects
+        .iter()
+        .find(|it| it["kind"] == "Certificate" && it["metadata"]["name"] == "harbormaster");
+    let spec = &leaf.unwrap()["spec"];
+    let addresses = serde_json::json!(["192.0.2.1", "2001:db8::1"]);
+    assert_eq!(spec["ipAddresses"], addresses);
+    let dns_names = serde_json::json!([
+        "harbormaster.harbormaster-system.svc",
+        "harbormaster.harbormaster-system.svc.cluster.local",
+        "events.example.org",
+    ]);
+    assert_eq!(spec["dnsNames"], dns_names);
+}
+
+#[test]
 fn without_an_api_server_the_start_fails_and_says_what_to_name() {
     let output = harbormaster(&["serve", "--port", "0", "--admin-port", "0"]);
     assert_eq!(output.status.code(), Some(1));

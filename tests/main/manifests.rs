@@ -377,12 +377,14 @@ pub(crate) const NEIGHBOURS: [(&str, &str, &str, &str); 4] = [
 ];
 
 /// The flags of `generate manifests`, one for each extra.
-const EXTRAS: [&str; 5] = [
+const EXTRAS: [&str; 7] = [
     "--cert-manager",
+    "--client-ca",
     "--durable-spool",
     "--events-http-port=5081",
     "--events-tls",
     "--monitoring",
+    "--register",
 ];
 
 /// Of the framework's listener, in seconds.

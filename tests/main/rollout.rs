@@ -7,7 +7,7 @@
 #[path = "rollout/cert_manager.rs"]
 mod cert_manager;
 #[path = "rollout/fleet.rs"]
-mod fleet;
+pub(crate) mod fleet;
 
 use std::time::Duration;
 

@@ -75,6 +75,30 @@ async fn without_a_secret_the_unsigned_mode_is_told_of() {
     }
 }
 
+/// SPOOL_DIR, TLS_MODE, TLS_CERT_FILE, EVENTS_TLS_CERT_FILE, USER_DATA_TEMPLATE, empty.
+#[tokio::test]
+async fn what_is_spelt_out_and_left_empty_is_as_if_it_were_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let own = alone(
+        folder.path(),
+        &[
+            ("XDG_STATE_HOME", state.to_str().unwrap()),
+            ("SPOOL_DIR", ""),
+            ("TLS_MODE", ""),
+            ("TLS_CERT_FILE", ""),
+            ("EVENTS_TLS_CERT_FILE", ""),
+            ("EVENTS_TLS_KEY_FILE", ""),
+            ("USER_DATA_TEMPLATE", ""),
+        ],
+    );
+    let event = json!({"eventType": "EVENT_END", "resourceName": "srv"});
+    let answer = own.sender().post(&event).await;
+    assert_eq!(outcome(answer), (200, json!("success")));
+    assert!(state.join("harbormaster").is_dir());
+    assert!(own.log().contains("made up for this run"), "{}", own.log());
+}
+
 /// WEBHOOK_SECRET, EVENTS_HTTP_PORT.
 #[tokio::test]
 async fn an_editors_newline_is_no_part_of_the_secret_and_the_plain_port_is_for_events_alone() {

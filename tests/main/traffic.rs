@@ -82,6 +82,26 @@ impl Traffic {
     }
 }
 
+/// How many calls have failed since the API server's start; a refusal is none.
+pub(crate) async fn failed(client: &Client) -> u64 {
+    let metrics = metrics(client).await;
+    let rejections = "apiserver_admission_webhook_rejection_count";
+    let ours = metrics.lines().filter(|line| line.contains("harbormaster"));
+    let ours: Vec<_> = ours.collect();
+    let errors = sum(
+        &ours.join("\n"),
+        rejections,
+        r#"error_type="calling_webhook_error""#,
+    );
+    let open = sum(
+        &metrics,
+        "apiserver_admission_webhook_fail_open_count",
+        "harbormaster",
+    );
+    let conversion = "apiserver_conversion_webhook_request_total";
+    errors + open + sum(&metrics, conversion, r#"result="failure""#)
+}
+
 /// What the API server has counted since its start.
 struct Served {
     /// Calls of our admission webhooks, and of our conversion.

@@ -157,6 +157,30 @@ pub(super) const ROWS: &[Row] = &[
         "harbormaster generate rbac",
     ),
     (
+        |world| {
+            let expected = &mut world.observed.expected;
+            let before = expected.rights.clone();
+            expected.registering_itself();
+            let more: Vec<_> = expected.rights.difference(&before).cloned().collect();
+            assert!(more.iter().any(|right| right.verb == "create"), "{more:?}");
+            world.observed.missing_rights = Reading::Found(more);
+        },
+        "rights-missing",
+        Severity::Error,
+        "may not create, patch validatingwebhookconfigurations",
+        "--register | kubectl apply",
+    ),
+    (
+        |world| {
+            world.observed.expected.registering_itself();
+            world.observed.configurations = Reading::Found(Vec::new());
+        },
+        "configuration-missing",
+        Severity::Error,
+        "is not there",
+        "the program puts it right by itself",
+    ),
+    (
         |world| world.other_webhook(Reading::Found(0)),
         "other-webhook-closed",
         Severity::Error,

@@ -1,28 +1,27 @@
 //! A cluster in which the program is installed at a URL, and what can be done to it there.
 
+#[path = "places.rs"]
+mod places;
+
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use control_plane::{ControlPlane, Process, ServiceEndpoints};
+use control_plane::{Builder, ControlPlane, Process, ServiceEndpoints};
 use harbormaster::api::v1;
-use k8s_openapi::{
-    api::{
-        admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
-        core::v1::Secret,
-    },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use xtask::stage::{USER, free_port};
 
 use crate::{
+    line::Line,
     own::{Own, Settings},
     rights,
     stage::{install_crypto, program, until},
@@ -44,22 +43,50 @@ enum Way {
     Service,
 }
 
+impl Way {
+    fn by_url() -> Self {
+        let port = free_port().unwrap();
+        Self::Url { port }
+    }
+}
+
 impl Site {
     /// Installs all but the program, and nobody is trusted yet.
     pub(crate) async fn open() -> Self {
-        let control_plane = ControlPlane::start().await.unwrap();
-        let port = free_port().unwrap();
-        Self::install(control_plane, Way::Url { port }, &[]).await
+        Self::open_on(ControlPlane::builder()).await
+    }
+
+    /// The same, with an API server of the test's own settings.
+    pub(crate) async fn open_on(builder: Builder) -> Self {
+        let site = Self::install(builder, Way::by_url(), &[]).await;
+        site.apply("crds", &site.generate("crds"));
+        site.apply_webhooks();
+        site
     }
 
     /// The same, called as a Service by its endpoints. In a network namespace only.
     pub(crate) async fn open_as_service(flags: &[&'static str]) -> Self {
         let builder = ControlPlane::builder().endpoint_routing();
-        Self::install(builder.start().await.unwrap(), Way::Service, flags).await
+        let site = Self::install(builder, Way::Service, flags).await;
+        site.apply("crds", &site.generate("crds"));
+        site.apply_webhooks();
+        site
     }
 
-    async fn install(control_plane: ControlPlane, way: Way, flags: &[&'static str]) -> Self {
+    /// The definitions alone, and the rights to register: nothing leads to the program yet.
+    pub(crate) async fn open_bare() -> Self {
+        Self::install(ControlPlane::builder(), Way::by_url(), &["--register"]).await
+    }
+
+    /// The same, to be called as a Service.
+    pub(crate) async fn open_bare_as_service() -> Self {
+        let builder = ControlPlane::builder().endpoint_routing();
+        Self::install(builder, Way::Service, &["--register"]).await
+    }
+
+    async fn install(builder: Builder, way: Way, flags: &[&'static str]) -> Self {
         install_crypto();
+        let control_plane = builder.start().await.unwrap();
         let groups = [
             "system:serviceaccounts",
             "system:serviceaccounts:harbormaster-system",
@@ -77,10 +104,32 @@ impl Site {
         let hosts = serde_json::to_string(&metal3::crd()).unwrap();
         site.apply("hosts", &hosts);
         site.apply("rbac", &site.generate("rbac"));
-        site.apply("crds", &site.generate("crds"));
+        site.apply("crds", &site.unconverted());
         site.until_established();
-        site.apply_webhooks();
         site
+    }
+
+    /// Our definitions, without whoever converts.
+    fn unconverted(&self) -> String {
+        let crds: Vec<Value> = serde_saphyr::from_multiple(&self.generate("crds")).unwrap();
+        let plain = crds.into_iter().map(|mut crd| {
+            crd["spec"]["conversion"] = json!({"strategy": "None"});
+            crd.to_string()
+        });
+        plain.collect::<Vec<_>>().join("\n---\n")
+    }
+
+    /// The base of the URL that API servers call.
+    pub(crate) fn url(&self) -> String {
+        match self.way {
+            Way::Url { port } => format!("https://127.0.0.1:{port}"),
+            Way::Service => panic!("it is called as a Service"),
+        }
+    }
+
+    /// How many calls of our webhooks were not answered as they should be, by the API server's count.
+    pub(crate) async fn failed_calls(&self) -> u64 {
+        traffic::failed(&self.client).await
     }
 
     pub(crate) fn until_established(&self) {
@@ -109,6 +158,21 @@ impl Site {
 
     /// Starts a replica; the API server calls the one that is given no other port.
     pub(crate) async fn start(&self, name: &str, more: &[(&str, &str)]) -> Own {
+        self.start_with(&self.kubeconfig, name, more)
+    }
+
+    /// The same, by a line that can fall silent.
+    pub(crate) async fn start_by(&self, line: &Line, name: &str, more: &[(&str, &str)]) -> Own {
+        let kubeconfig = line.kubeconfig(&self.kubeconfig, self.control_plane.url());
+        self.start_with(&kubeconfig, name, more)
+    }
+
+    /// A line to the API server.
+    pub(crate) async fn line(&self) -> Line {
+        Line::to(self.control_plane.url()).await
+    }
+
+    fn start_with(&self, kubeconfig: &Path, name: &str, more: &[(&str, &str)]) -> Own {
         let folder = self.control_plane.folder().join(name);
         fs::create_dir_all(&folder).unwrap();
         let port = match self.way {
@@ -122,11 +186,19 @@ impl Site {
         ];
         all.extend(more);
         Own::start(&Settings {
-            kubeconfig: &self.kubeconfig,
+            kubeconfig,
             namespace: "default",
             folder: &folder,
             more: &all,
         })
+    }
+
+    pub(crate) async fn stop_api_server(&self) {
+        self.control_plane.stop_api_server().await.unwrap();
+    }
+
+    pub(crate) async fn start_api_server(&self) {
+        self.control_plane.start_api_server().await.unwrap();
     }
 
     pub(crate) async fn close(self) {
@@ -168,68 +240,6 @@ impl Site {
         .await
     }
 
-    /// What each of our places trusts.
-    pub(crate) async fn bundles(&self) -> Vec<Vec<u8>> {
-        let mut configs = Vec::new();
-        if let Some(validating) = self.validating().get_opt(NAME).await.unwrap() {
-            let ours = validating.webhooks.into_iter().flatten();
-            let ours = ours.filter(|webhook| webhook.name.ends_with(".harbormaster.dev"));
-            configs.extend(ours.map(|webhook| webhook.client_config.ca_bundle));
-        }
-        if let Some(mutating) = self.mutating().get_opt(NAME).await.unwrap() {
-            let ours = mutating.webhooks.into_iter().flatten();
-            configs.extend(ours.map(|webhook| webhook.client_config.ca_bundle));
-        }
-        let crd = self.crds().get(CRD).await.unwrap();
-        let conversion = crd.spec.conversion.unwrap().webhook.unwrap();
-        configs.push(conversion.client_config.unwrap().ca_bundle);
-        configs
-            .into_iter()
-            .map(|bundle| bundle.map(|bytes| bytes.0).unwrap_or_default())
-            .collect()
-    }
-
-    /// Waits until so many CAs are trusted, in every place.
-    pub(crate) async fn until_trusted_are(&self, cas: usize) {
-        until(&format!("{cas} CAs to be trusted"), async || {
-            let bundles = self.bundles().await;
-            let is_so = |bundle: &Vec<u8>| {
-                let text = String::from_utf8_lossy(bundle);
-                text.matches("BEGIN CERTIFICATE").count() == cas
-            };
-            (bundles.len() == WEBHOOKS && bundles.iter().all(is_so)).then_some(())
-        })
-        .await;
-    }
-
-    /// Lets all our places trust something else.
-    pub(crate) async fn tamper(&self, bundle: &Value) {
-        let params = PatchParams::default();
-        let at =
-            |path: &str| json!({"op": "add", "path": format!("{path}/caBundle"), "value": bundle});
-        let webhooks = |count: usize| {
-            let all = (0..count).map(|index| at(&format!("/webhooks/{index}/clientConfig")));
-            Patch::Json::<()>(serde_json::from_value(all.collect()).unwrap())
-        };
-        let live = self.validating().get(NAME).await.unwrap().webhooks.unwrap();
-        self.validating()
-            .patch(NAME, &params, &webhooks(live.len()))
-            .await
-            .unwrap();
-        let live = self.mutating().get(NAME).await.unwrap().webhooks.unwrap();
-        self.mutating()
-            .patch(NAME, &params, &webhooks(live.len()))
-            .await
-            .unwrap();
-        // Of a CRD, the API server takes no bundle that isn't PEM.
-        let config = json!({"caBundle": null});
-        let patch = json!({"spec": {"conversion": {"webhook": {"clientConfig": config}}}});
-        self.crds()
-            .patch(CRD, &params, &Patch::Merge(patch))
-            .await
-            .unwrap();
-    }
-
     /// Changes one of the Secrets.
     pub(crate) async fn merge(&self, name: &str, patch: &Value) {
         let params = PatchParams::default();
@@ -239,110 +249,27 @@ impl Site {
             .unwrap();
     }
 
-    pub(crate) async fn delete_webhooks(&self) {
-        let params = DeleteParams::default();
-        self.validating().delete(NAME, &params).await.unwrap();
-        self.mutating().delete(NAME, &params).await.unwrap();
-    }
-
     pub(crate) fn apply_webhooks(&self) {
         self.apply("webhooks", &self.generate("webhooks"));
     }
 
-    /// A webhook of somebody else's in our configuration, and a configuration of theirs.
-    pub(crate) async fn add_strangers(&self) {
-        let configuration = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": "strangers"},
-            "webhooks": [stranger()],
-        });
-        self.apply("strangers", &configuration.to_string());
-        let patch = json!([{"op": "add", "path": "/webhooks/0", "value": stranger()}]);
-        let patch = Patch::Json::<()>(serde_json::from_value(patch).unwrap());
-        self.validating()
-            .patch(NAME, &PatchParams::default(), &patch)
-            .await
-            .unwrap();
-    }
-
-    pub(crate) async fn strangers(&self) -> Vec<Value> {
-        let mut all = Vec::new();
-        for name in [NAME, "strangers"] {
-            let live = self.validating().get(name).await.unwrap();
-            let theirs = live.webhooks.into_iter().flatten();
-            let theirs = theirs.filter(|webhook| webhook.name == "all.strangers.example.org");
-            all.extend(theirs.map(|webhook| serde_json::to_value(webhook).unwrap()));
-        }
-        assert_eq!(all.len(), 2);
-        let live = self.validating().get("strangers").await.unwrap();
-        all.push(json!(live.resource_version()));
-        all
-    }
-
-    /// Whoever applies the rest must never meet us in it.
-    pub(crate) async fn assert_only_bundles_are_ours(&self) {
-        let mut managed = Vec::new();
-        managed.extend(
-            self.validating()
-                .get(NAME)
-                .await
-                .unwrap()
-                .metadata
-                .managed_fields,
-        );
-        managed.extend(
-            self.mutating()
-                .get(NAME)
-                .await
-                .unwrap()
-                .metadata
-                .managed_fields,
-        );
-        managed.extend(self.crds().get(CRD).await.unwrap().metadata.managed_fields);
-        let ours = managed
-            .into_iter()
-            .flatten()
-            .filter(|entry| entry.manager.as_deref() == Some("harbormaster-certificates"));
-        let mut bundles = 0;
-        for entry in ours {
-            assert_eq!(entry.operation.as_deref(), Some("Apply"));
-            let mut leaves = Vec::new();
-            collect_leaves(&entry.fields_v1.unwrap().0, &mut leaves);
-            leaves.retain(|leaf| !matches!(&**leaf, "." | "f:name"));
-            assert!(leaves.iter().all(|leaf| leaf == "f:caBundle"), "{leaves:?}");
-            bundles += leaves.len();
-        }
-        assert_eq!(bundles, WEBHOOKS);
+    /// The program was refused nothing, and these rights were of use.
+    pub(crate) fn assert_no_right_was_missing(&self, of_use: &BTreeSet<String>) {
+        let used = rights::used(&self.control_plane);
+        let idle: Vec<_> = of_use.difference(&used).collect();
+        assert!(idle.is_empty(), "granted, and not made use of: {idle:?}");
     }
 
     /// After all has happened that can.
     pub(crate) fn assert_rights_are_just_enough(&self) {
-        let used = rights::used(&self.control_plane);
-        let idle: Vec<_> = rights::of_certificates()
-            .difference(&used)
-            .cloned()
-            .collect();
-        assert!(idle.is_empty(), "granted, and not made use of: {idle:?}");
-    }
-
-    fn validating(&self) -> Api<ValidatingWebhookConfiguration> {
-        Api::all(self.client.clone())
-    }
-
-    fn mutating(&self) -> Api<MutatingWebhookConfiguration> {
-        Api::all(self.client.clone())
-    }
-
-    fn crds(&self) -> Api<CustomResourceDefinition> {
-        Api::all(self.client.clone())
+        self.assert_no_right_was_missing(&rights::of_certificates());
     }
 
     pub(crate) fn generate(&self, what: &str) -> String {
         let mut generate = Command::new(program());
         generate.args(["generate", what]).args(&self.flags);
-        if let Way::Url { port } = self.way {
-            generate.arg(format!("--url=https://127.0.0.1:{port}"));
+        if let Way::Url { .. } = self.way {
+            generate.arg(format!("--url={}", self.url()));
         }
         let output = generate.output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -365,31 +292,6 @@ impl Site {
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {complaint}");
     }
-}
-
-fn collect_leaves(fields: &Value, leaves: &mut Vec<String>) {
-    for (key, inner) in fields.as_object().into_iter().flatten() {
-        if inner.as_object().is_some_and(serde_json::Map::is_empty) {
-            leaves.push(key.clone());
-        } else {
-            collect_leaves(inner, leaves);
-        }
-    }
-}
-
-/// It matches nothing that there is.
-fn stranger() -> Value {
-    json!({
-        "name": "all.strangers.example.org",
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-        "failurePolicy": "Ignore",
-        "clientConfig": {"url": "https://192.0.2.1/x", "caBundle": "c3RyYW5nZXI="},
-        "rules": [{
-            "apiGroups": ["example.org"], "apiVersions": ["*"],
-            "resources": ["*"], "operations": ["*"],
-        }],
-    })
 }
 
 /// As many places lead to us: three webhooks that validate, two that mutate, one conversion.
