@@ -10,9 +10,7 @@ use std::{
 /// The folder with the tools, if this one is there (`FOLDER/TOOL.xz`); or a loud word that it isn't.
 #[expect(clippy::print_stderr, reason = "a test that did not run says so")]
 pub(crate) fn folder_with(tool: &str) -> Option<PathBuf> {
-    let named = std::env::var_os("METAL3_TOOLS").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tools");
-    let tools = named.unwrap_or(beside);
+    let tools = xtask::tool::real_neighbours();
     if tools.join(format!("{tool}.xz")).exists() {
         return Some(tools);
     }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use xtask::tool;
 
-use crate::{layers, licences};
+use crate::{fuzz, layers, licences};
 
 /// Format, lints, tests, docs and demo: what has to pass
 #[derive(Args)]
@@ -33,6 +33,7 @@ impl Ci {
             ]);
             tool::run(clippy.args(["--", "--deny", "warnings"]))
         })?;
+        step("fuzz targets", fuzz::check)?;
         // The README's own command: all crates, unit, integration and documentation tests.
         step("test", || tool::run(require_all(tool::cargo().arg("test"))))?;
         step("docs", || {

@@ -2,6 +2,7 @@
 
 mod ci;
 mod demo;
+mod fuzz;
 mod image;
 mod layers;
 mod licences;
@@ -35,6 +36,8 @@ enum Check {
     Layers,
     /// Check the licences and origins of all dependencies against deny.toml
     Licences,
+    /// Write the fuzz crates' Cargo.lock, with the program's own versions
+    Locks,
     /// Write manifests/ as the program generates it
     Manifests {
         /// Only say whether they are as generated
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Soak(soak) => soak.run(),
         Task::Check(Check::Layers) => layers::check(),
         Task::Check(Check::Licences) => licences::check(),
+        Task::Check(Check::Locks) => fuzz::write_locks(),
         Task::Check(Check::Manifests { check }) => manifests::run(check),
         Task::Check(Check::Notices { check }) => licences::notices::run(check),
     };

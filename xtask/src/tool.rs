@@ -22,26 +22,34 @@ pub fn cargo() -> Command {
 
 /// Builds the program and says where it is.
 pub fn build_program() -> anyhow::Result<PathBuf> {
-    let mut build = cargo();
-    build.args([
-        "build",
-        "--package",
+    build(
+        cargo().args(["build", "--package", "harbormaster"]),
         "harbormaster",
-        "--message-format=json-render-diagnostics",
-    ]);
-    let output = build
+    )
+}
+
+/// Has cargo build a target of this name, and says where it is.
+pub fn build(command: &mut Command, target: &str) -> anyhow::Result<PathBuf> {
+    let output = command
+        .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
         .output()
         .context("can't run cargo")?;
     if !output.status.success() {
-        bail!("cargo build failed");
+        bail!("{} failed", line(command));
     }
     let executable = String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "harbormaster")
+        .filter(|message| message["target"]["name"] == target)
         .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
-    executable.context("cargo built no program")
+    executable.with_context(|| format!("cargo built no {target}"))
+}
+
+/// The folder with others' real programs, packed: the operator, cert-manager. It may not be there.
+pub fn real_neighbours() -> PathBuf {
+    let named = std::env::var_os("METAL3_TOOLS").map(PathBuf::from);
+    named.unwrap_or_else(|| root().join("../shared/tools"))
 }
 
 /// Tells at once of all programs that are missing, rather than of each when its turn comes.
