@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 
 use crate::{
-    api_server::{Answer, NAMESPACE, Request},
+    api_server::{Answer, Kind, NAMESPACE, Request},
     coverage::Fault,
     world::{Actor, World},
 };
@@ -72,9 +72,23 @@ impl Shared {
         .boxed()
     }
 
+    /// A replica is stopped in the midst of a pass, and goes on with what it has read long after
+    /// the other one has done what there was to do.
+    async fn go_on_without(self: &Arc<Self>, leader: usize, name: &str) {
+        for _ in 0..8 {
+            self.pass(leader, name).await;
+            let mut world = self.world();
+            let reservation = world.server.one(Kind::Reservation, name);
+            let host = reservation.map(|it| it["status"]["hostRef"]["name"].clone());
+            if let Some(host) = host.as_ref().and_then(|host| host.as_str()) {
+                world.operate(host);
+            }
+        }
+    }
+
     /// What others do while a replica waits for an answer.
     async fn meanwhile(self: &Arc<Self>, actor: Actor) {
-        let (machine, rival) = {
+        let (host, machine, rival) = {
             let mut world = self.world();
             let often = if world.is_crowded { 400 } else { 60 };
             if world.depth > 0 || !world.goes_wrong(Fault::WriterBetween, often) {
@@ -94,11 +108,20 @@ impl Shared {
                 }
                 _ => None,
             };
-            (machine, rival)
+            let is_disturbed = world.others.bool();
+            let host = machine.clone().filter(|_| is_disturbed);
+            (host, machine, rival)
         };
+        if let Some(host) = host {
+            self.world().disturb(&host);
+        }
         if let Some((leader, name)) = rival {
             self.world().depth += 1;
-            self.pass(leader, &name).await;
+            let stalled = self.world().stalls(1 - leader);
+            match stalled {
+                Some(name) => self.go_on_without(leader, &name).await,
+                None => self.pass(leader, &name).await,
+            }
             self.world().depth -= 1;
         }
         if let Some(name) = machine {

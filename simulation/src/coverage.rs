@@ -25,10 +25,13 @@ pub enum Fault {
     HostDetached,
     HostMadeAnew,
     HostPaused,
+    HostRelabelled,
+    LeaderStalls,
     OperatorDown,
     ProvisioningError,
     RecordDeleted,
     ServerError,
+    StrangerClaims,
     TwoLeaders,
     WatchLost,
     WriterBetween,
@@ -36,7 +39,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::AnswerLost,
         Self::CleaningDisabled,
         Self::CleaningError,
@@ -53,10 +56,13 @@ impl Fault {
         Self::HostDetached,
         Self::HostMadeAnew,
         Self::HostPaused,
+        Self::HostRelabelled,
+        Self::LeaderStalls,
         Self::OperatorDown,
         Self::ProvisioningError,
         Self::RecordDeleted,
         Self::ServerError,
+        Self::StrangerClaims,
         Self::TwoLeaders,
         Self::WatchLost,
         Self::WriterBetween,

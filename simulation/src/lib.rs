@@ -56,6 +56,9 @@ pub struct Options {
     /// Whether two replicas lead all the time, and get in each other's way at every turn, as
     /// they do in one world of eight anyhow.
     pub crowded: bool,
+    /// Whether another project takes each host that it finds free, which it else does now and
+    /// then, and not in every world.
+    pub strangers: bool,
     /// Faults that don't happen this time.
     pub quiet: BTreeSet<Fault>,
     /// Whether everything that happens is written down.
@@ -68,6 +71,7 @@ impl Default for Options {
             decide,
             meddle: None,
             crowded: false,
+            strangers: false,
             quiet: BTreeSet::new(),
             trace: false,
         }

@@ -31,6 +31,10 @@ struct Soak {
     #[arg(long, requires = "seed")]
     trace: bool,
 
+    /// Only worlds in which two replicas lead all the time, and everybody is in everybody's way
+    #[arg(long)]
+    crowded: bool,
+
     /// Instead, serve so many bookings on so many hosts, and tell what that took
     #[arg(long, value_names = ["BOOKINGS", "HOSTS"], num_args = 2, exclusive = true)]
     load: Option<Vec<usize>>,
@@ -46,12 +50,19 @@ fn main() -> ExitCode {
         return measure(*hosts, *bookings);
     }
     match (soak.seed, soak.trace) {
-        (Some(seed), true) => replay(seed),
+        (Some(seed), true) => replay(seed, &soak.options()),
         _ => soak.run(),
     }
 }
 
 impl Soak {
+    fn options(&self) -> Options {
+        Options {
+            crowded: self.crowded,
+            ..Options::default()
+        }
+    }
+
     fn run(&self) -> ExitCode {
         let first = self.seed.unwrap_or_default();
         let next = AtomicU64::new(first);
@@ -68,7 +79,7 @@ impl Soak {
                         if seed >= end {
                             break;
                         }
-                        let outcome = run(seed, &Options::default());
+                        let outcome = run(seed, &self.options());
                         let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                         total.0.add(&outcome.coverage);
                         total.1 += 1;
@@ -100,7 +111,7 @@ impl Soak {
                 println!("the first: --seed {seed} --trace");
                 ExitCode::FAILURE
             }
-            Some(seed) => replay(*seed),
+            Some(seed) => replay(*seed, &self.options()),
         }
     }
 }
@@ -115,18 +126,17 @@ fn measure(hosts: usize, bookings: usize) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn replay(seed: u64) -> ExitCode {
-    let options = Options::default();
-    let Some(_) = run(seed, &options).broken else {
+fn replay(seed: u64, options: &Options) -> ExitCode {
+    let Some(_) = run(seed, options).broken else {
         let traced = Options {
             trace: true,
-            ..options
+            ..options.clone()
         };
         println!("{}", run(seed, &traced).trace.join("\n"));
         println!("seed {seed} breaks nothing");
         return ExitCode::SUCCESS;
     };
-    let mut needed = needed_faults(seed, &options);
+    let mut needed = needed_faults(seed, options);
     needed.trace = true;
     let outcome = run(seed, &needed);
     println!("{}", outcome.trace.join("\n"));

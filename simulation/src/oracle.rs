@@ -3,20 +3,20 @@
 //! The oracle knows what the program doesn't: what is really on each disk, and whose it is.
 //! It asks the program nothing, and shares no code with `decide`.
 
+mod bookings;
+mod hosts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use harbormaster::{
-    api::{
-        calendar::{Booking, HostCalendar},
-        v1::{DesiredState, Phase, Reservation},
-    },
+    api::v1::{DesiredState, Phase, Reservation},
     reservations::user_data,
 };
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Secret;
-use metal3::{BareMetalHost, ProvisioningState};
+use metal3::BareMetalHost;
 use serde_json::Value;
 
+use self::bookings::crosses_nothing;
 use crate::{
     api_server::{ApiServer, Change, Kind},
     coverage::Coverage,
@@ -55,11 +55,14 @@ struct Record {
 pub(crate) struct Oracle {
     disks: BTreeMap<String, Disk>,
     records: BTreeMap<String, Record>,
+    /// When a host last got other labels, and which it had before.
+    relabelled: BTreeMap<String, (Timestamp, BTreeMap<String, String>)>,
 }
 
-/// When it is for those who decide.
+/// When it is, and when it is for those who decide.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
+    pub(crate) now: Timestamp,
     /// The latest that any of them ever believed it to be.
     pub(crate) latest: Timestamp,
     /// What the one who writes believes.
@@ -84,190 +87,21 @@ impl Oracle {
         coverage: &mut Coverage,
     ) -> Result<(), String> {
         match change.kind {
-            Kind::Host => self.host(writer.actor, change, server, times),
-            Kind::Reservation => self.reservation(change, times, coverage),
+            Kind::Host => self.host(writer, change, server, times),
+            Kind::Reservation => self.reservation(change, server, times, coverage),
             Kind::Calendar => {
                 self.loses_no_booking(writer, change, times)?;
-                calendar(change, times)
+                self.is_booked_where_it_may(change, server, times, coverage)?;
+                crosses_nothing(change, times)
             }
             Kind::Secret => Ok(()),
         }
     }
 
-    fn host(
-        &mut self,
-        actor: Actor,
-        change: &Change,
-        server: &ApiServer,
-        times: Times,
-    ) -> Result<(), String> {
-        let before = change.before.as_ref().map(host);
-        let Some(after) = change.after.as_ref().map(host) else {
-            self.disks.remove(&change.name);
-            return Ok(());
-        };
-        let before = before.unwrap_or_default();
-        match actor {
-            Actor::Leader(_) => self.by_us(&before, &after, server, times),
-            Actor::Operator => self.by_operator(&before, &after, server, times),
-            Actor::Admin => {
-                if before.wanted_image_url() != after.wanted_image_url() || after.is_deleting() {
-                    self.disks.entry(change.name.clone()).or_default().by_hand = true;
-                }
-                Ok(())
-            }
-            Actor::Door => Err("the event door wrote to a host".to_owned()),
-        }
-    }
-
-    fn by_us(
-        &self,
-        before: &BareMetalHost,
-        after: &BareMetalHost,
-        server: &ApiServer,
-        times: Times,
-    ) -> Result<(), String> {
-        let name = after.name();
-        let disk = self.disks.get(name).cloned().unwrap_or_default();
-        match (holder(before), holder(after)) {
-            (Some(one), Some(other)) if one != other => {
-                return Err(format!("host {name}: the claim of {one} became {other}'s"));
-            }
-            (Some(one), None) => {
-                if disk.is_dirty {
-                    return Err(format!(
-                        "host {name} was freed by {one} while a disk of {:?} was on it",
-                        disk.owner
-                    ));
-                }
-                let consumer = before.consumer().and_then(|it| it.name.clone());
-                let secret = format!("{}-userdata", consumer.unwrap_or_default());
-                if server.one(Kind::Secret, &secret).is_some() {
-                    return Err(format!(
-                        "host {name} was freed, and Secret {secret} is there"
-                    ));
-                }
-                if after.spec.user_data.is_some() {
-                    return Err(format!("host {name} was freed with its user data"));
-                }
-                if after
-                    .wanted_image_url()
-                    .is_some_and(|url| url != FREE_IMAGE)
-                {
-                    return Err(format!("host {name} was freed with an image"));
-                }
-            }
-            _ => {}
-        }
-        let changed = before.wanted_image_url() != after.wanted_image_url();
-        if changed && holder(after).is_none() && holder(before).is_none() {
-            return Err(format!(
-                "host {name}, which nobody holds, got another image"
-            ));
-        }
-        if changed && before.wanted_image_url().is_some() && !disk.by_hand {
-            self.may_wipe(&disk, name, times)?;
-        }
-        if changed && after.wanted_image_url().is_some() && holder(after).is_some() {
-            if disk.is_dirty {
-                return Err(format!("host {name} got an image on an unwiped disk"));
-            }
-            self.keys_are_the_holders(after, server)?;
-        }
-        Ok(())
-    }
-
-    fn by_operator(
-        &mut self,
-        before: &BareMetalHost,
-        after: &BareMetalHost,
-        server: &ApiServer,
-        times: Times,
-    ) -> Result<(), String> {
-        let name = after.name().to_owned();
-        if before.state() == after.state() {
-            return Ok(());
-        }
-        let disk = self.disks.entry(name.clone()).or_default();
-        match after.state() {
-            ProvisioningState::Provisioning => {
-                // What a free host idles with is nobody's, whoever has claimed it since.
-                let is_idle = after.wanted_image_url() == Some(FREE_IMAGE);
-                disk.owner = holder(after).filter(|_| !is_idle);
-                disk.is_dirty = disk.owner.is_some();
-                disk.is_whole = false;
-            }
-            ProvisioningState::Provisioned => {
-                disk.is_whole = true;
-                let is_idle = after.wanted_image_url() == Some(FREE_IMAGE);
-                if disk.owner != holder(after) && !disk.by_hand && !is_idle {
-                    return Err(format!(
-                        "host {name} was imaged for {:?}, and is held by {:?}",
-                        disk.owner,
-                        holder(after)
-                    ));
-                }
-                if !disk.by_hand && !is_idle {
-                    self.keys_are_the_holders(after, server)?;
-                }
-            }
-            ProvisioningState::Deprovisioning => {
-                let disk = disk.clone();
-                let was_used = *before.state() == ProvisioningState::Provisioned;
-                if was_used && !disk.by_hand {
-                    self.may_wipe(&disk, &name, times)?;
-                }
-            }
-            ProvisioningState::Available | ProvisioningState::PoweringOffBeforeDelete => {
-                *disk = Disk::default();
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn may_wipe(&self, disk: &Disk, name: &str, times: Times) -> Result<(), String> {
-        let Some(owner) = &disk.owner else {
-            return Ok(());
-        };
-        let Some(record) = self.records.get(owner) else {
-            return Err(format!("host {name}: a disk of nobody known ({owner})"));
-        };
-        let is_over = record.is_over || record.ends.iter().any(|end| *end <= times.latest);
-        if is_over || record.ran_late {
-            return Ok(());
-        }
-        Err(format!(
-            "host {name}: the disk of {} is wiped before its time is over",
-            record.name
-        ))
-    }
-
-    /// Nobody's key but the holder's is in what the host will read.
-    fn keys_are_the_holders(&self, host: &BareMetalHost, server: &ApiServer) -> Result<(), String> {
-        let Some(uid) = holder(host) else {
-            return Ok(());
-        };
-        let secret = host.spec.user_data.as_ref().and_then(|it| it.name.clone());
-        let Some(secret) = secret.and_then(|name| server.one(Kind::Secret, &name)) else {
-            return Ok(());
-        };
-        let person = self.records.get(&uid).and_then(|it| it.person.clone());
-        for key in keys(secret) {
-            let owner = key.rsplit(' ').next();
-            if owner != person.as_deref() {
-                return Err(format!(
-                    "host {}: a key of {owner:?} for the host of {person:?}",
-                    host.name()
-                ));
-            }
-        }
-        Ok(())
-    }
-
     fn reservation(
         &mut self,
         change: &Change,
+        server: &ApiServer,
         times: Times,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
@@ -288,7 +122,17 @@ impl Oracle {
         record
             .ends
             .extend(after.spec.window.end.as_ref().map(|end| end.0));
-        record.is_finished |= after.is_finished();
+        let was_finished = std::mem::replace(&mut record.is_finished, after.is_finished());
+        if after.is_finished() && !was_finished {
+            // Nobody looks at it again.
+            let secret = user_data::secret_name(&after);
+            if server.one(Kind::Secret, &secret).is_some() {
+                return Err(format!(
+                    "{} is over, and Secret {secret} is there",
+                    change.name
+                ));
+            }
+        }
         let status = after.status.unwrap_or_default();
         let begun = status.begin_time.as_ref().map(|time| time.0);
         record.begun = record.begun.or(begun);
@@ -325,43 +169,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// What was accepted stays so until it is over, or lets go itself.
-    fn loses_no_booking(
-        &self,
-        writer: Writer<'_>,
-        change: &Change,
-        times: Times,
-    ) -> Result<(), String> {
-        let (Some(before), Some(after)) = (&change.before, &change.after) else {
-            return Ok(());
-        };
-        let (before, after) = (bookings(before), bookings(after));
-        let lost = before.iter().find(|booking| {
-            let record = self.records.get(&booking.uid);
-            let is_over = record.is_none_or(|it| it.is_over || it.is_finished)
-                || booking
-                    .end
-                    .as_ref()
-                    .is_some_and(|end| end.0 <= times.latest);
-            let is_kept = after.iter().any(|other| other.uid == booking.uid);
-            !is_kept && !is_over && writer.concerns != Some(&*booking.name)
-        });
-        match lost {
-            Some(lost) => Err(format!(
-                "host {}: the booking of {} was lost by a write for {:?}",
-                change.name, lost.name, writer.concerns
-            )),
-            None => Ok(()),
-        }
-    }
-
     /// What must hold once everything has come to rest.
     pub(crate) fn at_rest(&self, server: &ApiServer) -> Result<(), String> {
-        let mut finished = BTreeSet::new();
-        let machines: BTreeSet<_> = server
-            .all(Kind::Host)
-            .filter_map(|(_, object)| uid_of(object))
-            .collect();
         for (name, object) in server.all(Kind::Reservation) {
             let object = reservation(object);
             if !object.is_finished() {
@@ -377,11 +186,6 @@ impl Oracle {
                     why.join(", ")
                 ));
             }
-            let held = object.status.as_ref().and_then(|it| it.host_ref.as_ref());
-            // That of a host which was deleted is read by nobody; it goes with the record.
-            if held.is_some_and(|held| machines.contains(&held.uid)) {
-                finished.insert(user_data::secret_name(&object));
-            }
         }
         for (name, object) in server.all(Kind::Host) {
             let host = host(object);
@@ -395,58 +199,11 @@ impl Oracle {
                 return Err(format!("host {name} keeps its user data"));
             }
         }
-        if let Some((name, _)) = server
-            .all(Kind::Secret)
-            .find(|(name, _)| finished.contains(*name))
-        {
+        if let Some((name, _)) = server.all(Kind::Secret).next() {
             return Err(format!("Secret {name} outlives its reservation's end"));
         }
         Ok(())
     }
-}
-
-/// No two that are both still to run cross each other.
-fn calendar(change: &Change, times: Times) -> Result<(), String> {
-    let Some(after) = &change.after else {
-        return Ok(());
-    };
-    let mut running: Vec<_> = bookings(after)
-        .iter()
-        .filter_map(|booking| {
-            let end = booking.end.as_ref()?.0;
-            let start = booking.start.as_ref()?.0.max(times.writers);
-            (end > times.writers).then_some((start, end, booking.name.clone()))
-        })
-        .collect();
-    running.sort();
-    for (one, other) in running.iter().zip(running.iter().skip(1)) {
-        if other.0 < one.1 {
-            return Err(format!(
-                "host {}: {} and {} are both accepted, and cross",
-                change.name, one.2, other.2
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn bookings(calendar: &Value) -> Vec<Booking> {
-    let calendar: HostCalendar = serde_json::from_value(calendar.clone()).unwrap_or_default();
-    calendar.status.unwrap_or_default().bookings
-}
-
-fn keys(secret: &Value) -> Vec<String> {
-    let secret: Secret = serde_json::from_value(secret.clone()).unwrap_or_default();
-    let data = secret.data.unwrap_or_default();
-    let text = data.get("userData").map(|data| data.0.clone());
-    let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
-    let json = text.trim_start_matches("#cloud-config\n");
-    let document: Value = serde_json::from_str(json).unwrap_or_default();
-    let keys = document["ssh_authorized_keys"].as_array();
-    keys.into_iter()
-        .flatten()
-        .filter_map(|key| key.as_str().map(str::to_owned))
-        .collect()
 }
 
 pub(crate) fn holder(host: &BareMetalHost) -> Option<String> {

@@ -64,4 +64,4 @@ const SPAN: Duration = Duration::from_secs(600);
 const MOST_AT_ONCE: u64 = 2000;
 
 /// A few times what the busiest of many schedules had.
-const MOST_LATELY: u64 = 2500;
+const MOST_LATELY: u64 = 1000;

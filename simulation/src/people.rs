@@ -1,5 +1,7 @@
 //! What people, portals and clocks do in one schedule: drawn beforehand, done in its time.
 
+mod others;
+
 use std::time::Duration;
 
 use harbormaster::events::{
@@ -9,6 +11,7 @@ use harbormaster::events::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+pub(crate) use self::others::labels;
 use crate::{
     api_server::{Kind, Request, Verb},
     coverage::Fault,
@@ -32,6 +35,8 @@ pub(crate) enum Deed {
     MakeRecord(Box<Value>),
     /// Somebody edits a host.
     PatchHost(String, Value),
+    /// Another project gives a host back.
+    StrangerLeaves(String, String),
     /// A second replica believes that it leads, or no longer does.
     TwoLeaders(bool),
 }
@@ -79,6 +84,7 @@ pub(crate) fn deeds(world: &mut World) {
     }
     admins(world, &hosts);
     clocks(world);
+    others::others(world, &hosts);
 }
 
 fn portal(
@@ -263,8 +269,7 @@ fn admins(world: &mut World, hosts: &[String]) {
 }
 
 fn clocks(world: &mut World) {
-    // Two that lead all the time with clocks apart rewrite a calendar's summary in turns, for
-    // as long as that lasts: known, and nothing else would be seen of such a world.
+    // There, two lead all the time, and each at once.
     if world.is_crowded {
         return;
     }
@@ -304,6 +309,7 @@ impl World {
             Deed::MakeRecord(object) => {
                 self.ask(Kind::Reservation, "", Verb::Create(*object));
             }
+            Deed::StrangerLeaves(host, machine) => self.stranger_leaves(&host, &machine),
             Deed::DeleteHost(name) => self.delete(Kind::Host, &name),
             Deed::DeleteRecord(name) => self.delete(Kind::Reservation, &name),
             Deed::Event(_) => {}
@@ -333,6 +339,7 @@ impl World {
         self.is_calm = true;
         self.are_two_leading = false;
         self.operator_back = Timestamp::MIN;
+        self.strangers_leave();
         for leader in 0..2 {
             self.turn_clock(leader, SignedDuration::ZERO);
         }

@@ -18,7 +18,7 @@ use crate::{
     coverage::{Coverage, Fault},
     oracle::{Oracle, Times, Writer, host},
     pace::Pace,
-    people::{Deed, deeds},
+    people::{Deed, deeds, labels},
 };
 
 /// Who writes.
@@ -39,6 +39,11 @@ pub(crate) struct World {
     pub(crate) server: ApiServer,
     pub(crate) now: Timestamp,
     pub(crate) rng: Rng,
+    /// For those who come beside the portal's people: without them, nothing else changes.
+    pub(crate) others: Rng,
+    /// Another project takes hosts, too: once in so many times that it could.
+    pub(crate) strangers_take: Option<u32>,
+    pub(crate) strangers: u32,
     pub(crate) coverage: Coverage,
     /// Nothing goes wrong any more.
     pub(crate) is_calm: bool,
@@ -112,6 +117,9 @@ impl World {
             server: ApiServer::default(),
             now,
             rng,
+            others: Rng::with_seed(!seed),
+            strangers_take: options.strangers.then_some(1),
+            strangers: 0,
             coverage: Coverage::default(),
             is_calm: false,
             are_two_leading: false,
@@ -144,7 +152,12 @@ impl World {
     /// Whether this goes wrong now, once in so many thousand times.
     pub(crate) fn goes_wrong(&mut self, fault: Fault, per_mille: u32) -> bool {
         let drawn = self.rng.u32(0..1000) < per_mille;
-        if !drawn || self.is_calm || self.quiet.contains(&fault) {
+        drawn && self.happens(fault)
+    }
+
+    /// Whether what was drawn happens, and may.
+    pub(crate) fn happens(&mut self, fault: Fault) -> bool {
+        if self.is_calm || self.quiet.contains(&fault) {
             return false;
         }
         self.coverage.fault(fault);
@@ -211,6 +224,7 @@ impl World {
             _ => self.now,
         };
         let times = Times {
+            now: self.now,
             latest: self.latest.max(self.now),
             writers,
         };
@@ -232,10 +246,10 @@ impl World {
                 let reaction = Duration::from_millis(self.rng.u64(0..8000));
                 self.machines.set_by(&change.name, now + reaction);
                 if is_seen {
-                    self.wake(&change.name);
+                    self.wake(&change.name, change.after.as_ref());
                 }
             }
-            Kind::Calendar if is_seen => self.wake(&change.name),
+            Kind::Calendar if is_seen => self.wake(&change.name, None),
             Kind::Reservation => {
                 self.index(&change);
                 if is_seen {
@@ -268,15 +282,26 @@ impl World {
     }
 
     /// What the controller's watches wake when a host or its calendar changes: whoever has
-    /// to do with the host, and is not over or still has it.
-    fn wake(&mut self, host: &str) {
+    /// to do with the host, and is not over or still has it; and who has none yet, and would
+    /// take it.
+    fn wake(&mut self, host: &str, changed: Option<&Value>) {
         let now = self.now;
         let holder = self.server.one(Kind::Host, host);
         let holder = holder.map(|it| it["spec"]["consumerRef"]["uid"].clone());
-        for name in self.concerned.get(host).into_iter().flatten() {
+        let choosing = self.concerned.get(ANY).into_iter().flatten();
+        for name in choosing.chain(self.concerned.get(host).into_iter().flatten()) {
             let Some(object) = self.server.one(Kind::Reservation, name) else {
                 continue;
             };
+            let wanted = &object["spec"]["target"]["selector"]["matchLabels"];
+            let has_none = object["status"]["calendar"].is_null();
+            if let (Some(changed), Some(wanted), true) = (changed, wanted.as_object(), has_none) {
+                let there = &changed["metadata"]["labels"];
+                let mut wanted = wanted.iter();
+                if !wanted.all(|(key, value)| there[key] == *value) {
+                    continue;
+                }
+            }
             let phase = object["status"]["phase"].as_str();
             let is_over = matches!(phase, Some("Released" | "Failed"));
             let holds = holder.as_ref() == Some(&object["metadata"]["uid"]);
@@ -299,7 +324,7 @@ impl World {
 
     pub(crate) fn make_host(&mut self, name: &str) {
         let object = json!({
-            "metadata": {"name": name},
+            "metadata": {"name": name, "labels": labels(name)},
             "spec": {"online": false, "bmc": {
                 "address": "redfish://192.0.2.7/redfish/v1/Systems/1",
                 "credentialsName": format!("{name}-bmc"),
@@ -389,7 +414,8 @@ fn told(actor: Actor, request: &Request, answer: &Answer) -> String {
     )
 }
 
-/// The hosts that a Reservation has to do with, by its spec and its status.
+/// The hosts that a Reservation has to do with, by its spec and its status; any, if it has
+/// yet to choose.
 fn hosts_of(reservation: &Value) -> BTreeSet<String> {
     let (spec, status) = (&reservation["spec"], &reservation["status"]);
     let names = [
@@ -398,9 +424,14 @@ fn hosts_of(reservation: &Value) -> BTreeSet<String> {
         &status["hostRef"]["name"],
         &status["calendar"],
     ];
+    let is_choosing = spec["target"]["selector"].is_object() && status["calendar"].is_null();
     let names = names.iter().filter_map(|name| name.as_str());
-    names.map(str::to_owned).collect()
+    let any = is_choosing.then_some(ANY);
+    names.chain(any).map(str::to_owned).collect()
 }
+
+/// In place of a host's name, which is never empty.
+const ANY: &str = "";
 
 /// How long a lost watch may go unnoticed.
 const LISTED_AGAIN: Duration = Duration::from_secs(300);

@@ -46,6 +46,18 @@ fn no_schedule_breaks_a_promise_and_every_fault_and_phase_is_met() {
 }
 
 #[test]
+fn no_crowd_breaks_a_promise() {
+    let crowded = Options {
+        crowded: true,
+        ..Options::default()
+    };
+    // In 40 and 64, a replica that was stopped writes the keys of who is over by then.
+    for seed in (0..5).chain([40, 64]) {
+        assert_eq!(run(seed, &crowded).broken, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn one_seed_is_one_schedule() {
     let traced = Options {
         trace: true,

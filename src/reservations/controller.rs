@@ -355,10 +355,31 @@ async fn act(
             writer.free(host, &reservation, image.as_deref()).await
         }
         (Action::Provision(deployment), Lookup::Found(host)) => {
-            writer.provision(host, &reservation, deployment).await
+            let written = writer.provision(host, &reservation, deployment).await;
+            if written.is_err() {
+                withdraw_user_data(&reservation, context).await?;
+            }
+            written
         }
         (Action::Claim | Action::Clear | Action::Free { .. } | Action::Provision(_), _) => Ok(()),
     }
+}
+
+/// A replica that was stopped for long writes the keys of a reservation that another one has
+/// brought to its end meanwhile, before the host's version tells it: nobody would look for them
+/// any more.
+async fn withdraw_user_data(reservation: &Reservation, context: &Context) -> Result<(), ApiError> {
+    let name = reservation.name_any();
+    let read = within_deadline(context.seen_reservations.get_opt(&name)).await?;
+    let goes_on = read.is_some_and(|read| {
+        // What can't be read is not known to be over.
+        let is_over = read.0.as_ref().is_ok_and(Reservation::is_finished);
+        read.meta().uid == reservation.metadata.uid && !is_over
+    });
+    if !goes_on {
+        context.writer.remove_user_data(reservation).await?;
+    }
+    Ok(())
 }
 
 async fn finalize(

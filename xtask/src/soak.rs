@@ -34,8 +34,8 @@ enum What {
 
 #[derive(Args)]
 struct Simulation {
-    /// What the simulation takes: `--schedules N`, `--seed N --trace`, `--keep-going`,
-    /// `--load BOOKINGS HOSTS`
+    /// What the simulation takes: `--schedules N`, `--seed N --trace`, `--crowded`,
+    /// `--keep-going`, `--load BOOKINGS HOSTS`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }

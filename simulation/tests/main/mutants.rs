@@ -29,7 +29,7 @@ fn an_end_before_its_time_is_found_out() {
 
 #[test]
 fn a_controller_that_doesnt_look_who_has_the_host_is_found_out() {
-    expect_found_out(&deciding(ignores_the_holder), "the claim of");
+    expect_found_out(&deciding(ignores_the_holder), "was written to for");
 }
 
 #[test]
@@ -50,6 +50,25 @@ fn user_data_that_stays_is_found_out() {
 #[test]
 fn a_booking_without_compare_and_swap_is_found_out() {
     expect_found_out(&meddling(books_blindly), "was lost by a write for");
+}
+
+#[test]
+fn a_claim_without_the_version_that_was_read_is_found_out() {
+    let taken = Options {
+        strangers: true,
+        ..meddling(claims_blindly)
+    };
+    expect_found_out(&taken, "which machine-");
+}
+
+#[test]
+fn an_image_without_the_version_that_was_read_is_found_out() {
+    expect_found_out(&meddling(images_blindly), "an image on an unwiped disk");
+}
+
+#[test]
+fn a_controller_that_spins_is_found_out() {
+    expect_found_out(&deciding(spins), "it spins");
 }
 
 fn deciding(decide: harbormaster::reservations::controller::Decide) -> Options {
@@ -161,6 +180,40 @@ fn keeps_the_host(
         decision.wake = None;
     }
     decision
+}
+
+/// Always wants to look again at once.
+fn spins(
+    reservation: &Reservation,
+    calendar: &HostCalendarStatus,
+    host: &Lookup,
+    policy: &Policy,
+    now: Timestamp,
+) -> Decision {
+    let decision = decide(reservation, calendar, host, policy, now);
+    let wake = Some(now);
+    Decision { wake, ..decision }
+}
+
+/// Claims a host whoever has come to have it since it was read.
+fn claims_blindly(request: &mut Request, _: &ApiServer) -> bool {
+    forget_version(request, "consumerRef")
+}
+
+/// Puts an image on a host whatever has come to be on it since it was read.
+fn images_blindly(request: &mut Request, _: &ApiServer) -> bool {
+    forget_version(request, "userData")
+}
+
+fn forget_version(request: &mut Request, of_who_sets: &str) -> bool {
+    if request.kind == Kind::Host
+        && let Verb::Merge(patch) = &mut request.verb
+        && patch["spec"][of_who_sets].is_object()
+        && let Some(metadata) = patch["metadata"].as_object_mut()
+    {
+        metadata.remove("resourceVersion");
+    }
+    true
 }
 
 /// Doesn't delete the Secret with the user data.

@@ -1,0 +1,123 @@
+//! What must hold of bookings: nobody is booked twice, nowhere and to no end.
+
+use harbormaster::api::calendar::{Booking, HostCalendar};
+use serde_json::Value;
+
+use super::{Oracle, Times, Writer, host, reservation, uid_of};
+use crate::{
+    api_server::{ApiServer, Change, Kind},
+    coverage::Coverage,
+};
+
+impl Oracle {
+    /// What was accepted stays so until it is over, or lets go itself.
+    pub(super) fn loses_no_booking(
+        &self,
+        writer: Writer<'_>,
+        change: &Change,
+        times: Times,
+    ) -> Result<(), String> {
+        let (Some(before), Some(after)) = (&change.before, &change.after) else {
+            return Ok(());
+        };
+        let (before, after) = (bookings(before), bookings(after));
+        let lost = before.iter().find(|booking| {
+            let record = self.records.get(&booking.uid);
+            let is_over = record.is_none_or(|it| it.is_over || it.is_finished)
+                || booking
+                    .end
+                    .as_ref()
+                    .is_some_and(|end| end.0 <= times.latest);
+            let is_kept = after.iter().any(|other| other.uid == booking.uid);
+            !is_kept && !is_over && writer.concerns != Some(&*booking.name)
+        });
+        match lost {
+            Some(lost) => Err(format!(
+                "host {}: the booking of {} was lost by a write for {:?}",
+                change.name, lost.name, writer.concerns
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// A booking is in the calendar of one host, and where it asked for labels, that one bears
+    /// them.
+    pub(super) fn is_booked_where_it_may(
+        &self,
+        change: &Change,
+        server: &ApiServer,
+        times: Times,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
+        let before = change.before.as_ref().map(bookings).unwrap_or_default();
+        let after = change.after.as_ref().map(bookings).unwrap_or_default();
+        let is_new = |booking: &&Booking| !before.iter().any(|it| it.uid == booking.uid);
+        for booking in after.iter().filter(is_new) {
+            let Booking { name, uid, .. } = booking;
+            let mut calendars = server.all(Kind::Calendar);
+            let other = calendars.find(|(other, calendar)| {
+                let mut booked = bookings(calendar).into_iter();
+                *other != change.name
+                    && is_of_a_living_host(calendar, server)
+                    && booked.any(|booked| booked.uid == *uid)
+            });
+            if let Some((other, _)) = other {
+                let here = &change.name;
+                return Err(format!("{name} is booked on host {here}, and on {other}"));
+            }
+            let record = server.one(Kind::Reservation, name).map(reservation);
+            let target = record.and_then(|record| record.spec.target);
+            let labels = target.and_then(|target| target.selector?.match_labels);
+            let machine = server.one(Kind::Host, &change.name).map(host);
+            let (Some(labels), Some(machine)) = (labels, machine) else {
+                continue;
+            };
+            coverage.meet("a wish booked");
+            if !self.bears(&machine, &labels, times.now) {
+                let here = &change.name;
+                return Err(format!(
+                    "{name} is booked on host {here}, not by its labels"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// No two that are both still to run cross each other.
+pub(super) fn crosses_nothing(change: &Change, times: Times) -> Result<(), String> {
+    let Some(after) = &change.after else {
+        return Ok(());
+    };
+    let mut running: Vec<_> = bookings(after)
+        .iter()
+        .filter_map(|booking| {
+            let end = booking.end.as_ref()?.0;
+            let start = booking.start.as_ref()?.0.max(times.writers);
+            (end > times.writers).then_some((start, end, booking.name.clone()))
+        })
+        .collect();
+    running.sort();
+    for (one, other) in running.iter().zip(running.iter().skip(1)) {
+        if other.0 < one.1 {
+            return Err(format!(
+                "host {}: {} and {} are both accepted, and cross",
+                change.name, one.2, other.2
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn bookings(calendar: &Value) -> Vec<Booking> {
+    let calendar: HostCalendar = serde_json::from_value(calendar.clone()).unwrap_or_default();
+    calendar.status.unwrap_or_default().bookings
+}
+
+/// That of a host which is no more counts for nothing.
+fn is_of_a_living_host(calendar: &Value, server: &ApiServer) -> bool {
+    let owner = &calendar["metadata"]["ownerReferences"][0];
+    let name = owner["name"].as_str().unwrap_or_default();
+    let machine = server.one(Kind::Host, name);
+    machine.and_then(uid_of).as_deref() == owner["uid"].as_str()
+}
