@@ -98,6 +98,7 @@ impl Registrar {
             registrar: &self,
             objects,
             listener,
+            trust: None,
             ready_since: None,
             is_registered: false,
         };
@@ -133,7 +134,7 @@ impl Registrar {
                 tokio::time::sleep(SHORT_PAUSE.min(pause)).await;
                 tokio::select! {
                     _ = changes.next() => {}
-                    () = self.roots.changed() => {}
+                    () = self.roots.changed(term.trust.as_ref()) => {}
                     () = tokio::time::sleep(pause.saturating_sub(SHORT_PAUSE)) => {}
                 }
             };
@@ -174,6 +175,8 @@ struct Term<'r> {
     registrar: &'r Registrar,
     objects: Vec<Object>,
     listener: SocketAddr,
+    /// As it was read last.
+    trust: Option<Trust>,
     /// Since when there is nothing against being called.
     ready_since: Option<Instant>,
     /// Whether it was seen to that we are.
@@ -185,6 +188,7 @@ impl Term<'_> {
         let Some(trust) = self.registrar.roots.read().await? else {
             return Ok(Outcome::NotYet("there is no certificate"));
         };
+        self.trust = Some(trust.clone());
         if !self.is_registered
             && let Some(why) = self.unready(&trust).await
         {

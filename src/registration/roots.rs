@@ -69,18 +69,25 @@ impl Roots {
         })
     }
 
-    /// Waits until they may be others; what is in our own Secret has its own keeper.
-    pub(super) async fn changed(&self) {
-        let Self::File { file, .. } = self else {
+    /// Waits until they are others than those that were read last; what is in our own Secret has its
+    /// own keeper.
+    pub(super) async fn changed(&self, last: Option<&Trust>) {
+        if !matches!(self, Self::File { .. }) {
             return std::future::pending().await;
-        };
-        let read = || async { tokio::fs::read(file).await.ok() };
-        let before = read().await;
+        }
         loop {
             tokio::time::sleep(PERIOD).await;
-            if read().await != before {
+            if !self.are(last).await {
                 return;
             }
+        }
+    }
+
+    /// A file that can't be read at present is no change.
+    async fn are(&self, last: Option<&Trust>) -> bool {
+        match self.read().await {
+            Ok(read) => read.as_ref() == last,
+            Err(_) => true,
         }
     }
 
@@ -156,6 +163,31 @@ mod tests {
 
     fn after(trust: &Trust, live: &[CertificateDer<'static>], now: SystemTime) -> Vec<u8> {
         trust.bundle(bundle(live).as_bytes(), now).unwrap()
+    }
+
+    /// What is written while a pass goes on is not missed by whoever compares with what it read.
+    #[tokio::test]
+    async fn a_file_that_is_exchanged_is_noticed_and_a_broken_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.crt");
+        let roots = Roots::File {
+            file: file.clone(),
+            is_named: false,
+        };
+        assert_eq!(roots.read().await.unwrap(), Some(Trust::Whoever));
+        std::fs::write(&file, bundle(&[ca("one")])).unwrap();
+        assert!(!roots.are(Some(&Trust::Whoever)).await);
+        let last = roots.read().await.unwrap();
+        assert!(roots.are(last.as_ref()).await);
+        std::fs::write(&file, "half of").unwrap();
+        assert!(roots.are(last.as_ref()).await);
+        std::fs::write(&file, bundle(&[ca("other")])).unwrap();
+        assert!(!roots.are(last.as_ref()).await);
+        let named = Roots::File {
+            file: folder.path().join("missing"),
+            is_named: true,
+        };
+        assert!(named.read().await.is_err());
     }
 
     #[test]
