@@ -19,7 +19,7 @@ pub(crate) async fn run(name: &str, calls: usize) {
         return;
     };
     let router = framework(Metrics::register(&mut Registry::default()));
-    let body = Bytes::from(case.body);
+    let body = Bytes::from((case.body)());
     for _ in 0..calls {
         let request = Request::post(format!("{}?timeout=10s", case.path))
             .header(header::CONTENT_TYPE, "application/json")

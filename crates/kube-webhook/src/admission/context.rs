@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{GroupVersionKind, GroupVersionResource, Operation, UserInfo};
 use crate::{
     Fault,
-    envelope::{AdmissionRequest, Deadline, Text},
+    envelope::{AdmissionRequest, Deadline, Json, Text, read_part},
 };
 
 /// The request around the objects under review.
@@ -168,7 +168,7 @@ impl<'a> AdmissionContext<'a> {
     /// The options of the API request, e.g. `DeleteOptions`, as they were sent.
     #[must_use]
     pub fn options(&self) -> Option<&'a RawValue> {
-        self.request.options
+        self.request.options.map(Json::raw)
     }
 
     /// When the answer must be ready: the API server's deadline less a margin. The callback is
@@ -183,7 +183,7 @@ fn non_empty(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn name_of(object: &RawValue) -> Text<'_> {
+fn name_of(object: Json<'_>) -> Text<'_> {
     #[derive(Default, Deserialize)]
     struct Named<'a> {
         #[serde(borrow, default)]
@@ -194,7 +194,7 @@ fn name_of(object: &RawValue) -> Text<'_> {
         #[serde(borrow, default)]
         name: Text<'a>,
     }
-    serde_json::from_str::<Named<'_>>(object.get())
+    read_part::<Named<'_>>(object.get())
         .unwrap_or_default()
         .metadata
         .name

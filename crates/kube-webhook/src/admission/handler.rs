@@ -7,7 +7,6 @@ use std::{marker::PhantomData, panic::AssertUnwindSafe};
 
 use futures::future::{BoxFuture, FutureExt};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
 
 use super::{
     AdmissionContext, GroupVersionKind, GroupVersionResource, MutationCallbacks, MutationWebhook,
@@ -19,8 +18,8 @@ use super::{
 use crate::{
     Fault,
     envelope::{
-        AdmissionRequest, AdmissionResponse, Deadline, Rejection, RejectionDetails, ReviewVersion,
-        admission_review,
+        AdmissionRequest, AdmissionResponse, Deadline, Json, Rejection, RejectionDetails,
+        ReviewVersion, admission_review,
     },
     metrics::ReviewOutcome,
 };
@@ -138,8 +137,8 @@ pub(crate) struct Outcome {
 )]
 #[derive(Clone, Copy, Debug)]
 pub struct Objects<'a> {
-    new: Option<&'a RawValue>,
-    old: Option<&'a RawValue>,
+    new: Option<Json<'a>>,
+    old: Option<Json<'a>>,
 }
 
 impl<'a> Objects<'a> {
@@ -149,11 +148,11 @@ impl<'a> Objects<'a> {
 
     pub(super) fn old<K>(&self) -> Result<Old<'a, K>, Fault> {
         self.old
-            .map(Old::new)
+            .map(Old::of)
             .ok_or_else(|| Fault::invalid_object("the review has no oldObject"))
     }
 
-    pub(super) fn sent(&self) -> Result<&'a RawValue, Fault> {
+    pub(super) fn sent(&self) -> Result<Json<'a>, Fault> {
         self.new
             .ok_or_else(|| Fault::invalid_object("the review has no object"))
     }

@@ -5,12 +5,12 @@ use std::{fmt, marker::PhantomData};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{Fault, envelope::is_object};
+use crate::{Fault, envelope::Json};
 
 /// The object as it is stored, before the change under review; decoded only on demand, since most
 /// hooks look at a field of it or at none.
 pub struct Old<'a, K> {
-    raw: &'a RawValue,
+    json: Json<'a>,
     object: PhantomData<fn() -> K>,
 }
 
@@ -18,8 +18,12 @@ impl<'a, K> Old<'a, K> {
     /// For the test of a hook.
     #[must_use]
     pub fn new(raw: &'a RawValue) -> Self {
+        Self::of(raw.into())
+    }
+
+    pub(super) fn of(json: Json<'a>) -> Self {
         Self {
-            raw,
+            json,
             object: PhantomData,
         }
     }
@@ -33,7 +37,7 @@ impl<'a, K> Old<'a, K> {
     where
         K: DeserializeOwned,
     {
-        decode(self.raw, "oldObject")
+        decode(self.json, "oldObject")
     }
 
     /// A narrow view: only the fields of `T`, which may borrow.
@@ -42,13 +46,13 @@ impl<'a, K> Old<'a, K> {
     ///
     /// As for [`decode`](Self::decode).
     pub fn view<T: Deserialize<'a>>(&self) -> Result<T, Fault> {
-        decode(self.raw, "oldObject")
+        decode(self.json, "oldObject")
     }
 
     /// The JSON as it was sent.
     #[must_use]
     pub fn raw(&self) -> &'a RawValue {
-        self.raw
+        self.json.raw()
     }
 }
 
@@ -67,13 +71,13 @@ impl<K> fmt::Debug for Old<'_, K> {
     }
 }
 
-pub(super) fn decode<'a, T: Deserialize<'a>>(raw: &'a RawValue, field: &str) -> Result<T, Fault> {
-    if !is_object(raw) {
+pub(super) fn decode<'a, T: Deserialize<'a>>(json: Json<'a>, field: &str) -> Result<T, Fault> {
+    if !json.is_object() {
         return Err(Fault::invalid_object(format!(
             "the review's {field} is not a JSON object"
         )));
     }
-    serde_json::from_str(raw.get()).map_err(|error| {
+    serde_json::from_str(json.get()).map_err(|error| {
         Fault::invalid_object(format!("the review's {field}: {error}")).quoting_object()
     })
 }

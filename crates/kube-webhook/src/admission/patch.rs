@@ -15,34 +15,42 @@ use json_patch::{
     jsonptr::{PointerBuf, Token},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value};
 
 use super::{Step, align, old::decode};
-use crate::{Fault, envelope::Written};
+use crate::{
+    Fault,
+    envelope::{Json, Tape},
+};
 
-/// What the type saw in the object that was sent, as it writes it.
-pub(super) struct Seen(Result<Written, String>);
+/// An object as its type sees it.
+pub(super) enum Seen {
+    Tape(Tape<'static>),
+    /// Of a type that only serde_json can write.
+    Value(Value),
+}
 
 impl Seen {
-    /// Taken before the hook changes the object: to decode it again would cost four times as much.
-    pub(super) fn of<K: Serialize>(object: &K, raw: &RawValue) -> Result<Self, Fault> {
-        Ok(Self(match Written::of(object, raw.get().len()) {
-            Some(written) => Ok(written),
-            None => Err(serde_json::to_string(object)?),
-        }))
+    /// Taken before the hook changes the object: to decode it again would cost far more.
+    pub(super) fn of<K: Serialize>(object: &K, raw: Json<'_>) -> Result<Self, Fault> {
+        if let Some(tape) = Tape::of(object, raw.get().len()) {
+            return Ok(Self::Tape(tape));
+        }
+        let text = serde_json::to_string(object)?;
+        Ok(Self::Value(serde_json::from_str(&text)?))
     }
 
-    fn text(&self) -> &str {
-        match &self.0 {
-            Ok(written) => written.text(),
-            Err(text) => text,
+    fn to_value(&self) -> Value {
+        match self {
+            Self::Tape(tape) => tape.root().to_value(),
+            Self::Value(value) => value.clone(),
         }
     }
 }
 
 /// The JSON patch (RFC 6902) that makes of `raw` what `modified` is; `None` if nothing differs.
 pub(super) fn between<K>(
-    raw: &RawValue,
+    raw: Json<'_>,
     before: &Seen,
     modified: &K,
 ) -> Result<Option<Vec<u8>>, Fault>
@@ -50,22 +58,17 @@ where
     K: Serialize + DeserializeOwned,
 {
     let after = Seen::of(modified, raw)?;
-    if before.text() == after.text() {
-        return Ok(None);
-    }
-    if let (Ok(before), Ok(after)) = (&before.0, &after.0)
-        && let Some(operations) = plain::operations(before, after, raw.get())
+    if let (Seen::Tape(before), Seen::Tape(after)) = (before, &after)
+        && let Some(operations) = plain::operations(before, after, raw)
     {
         debug_assert!(leads_to::<K>(
             &operations,
             &decode(raw, "object")?,
-            &serde_json::from_str(after.text())?
+            &after.root().to_value()
         ));
         return written(&operations);
     }
-    let (before, after) = (before.text(), after.text());
-    let before: Value = serde_json::from_str(before)?;
-    let after: Value = serde_json::from_str(after)?;
+    let (before, after) = (before.to_value(), after.to_value());
     if before == after {
         return Ok(None);
     }

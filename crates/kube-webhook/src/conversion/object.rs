@@ -1,9 +1,10 @@
 //! An object in the form that conversion works on: its metadata, and the rest. Used throughout
 //! `conversion`.
 
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value};
 
 use super::ConversionError;
+use crate::envelope::Json;
 
 /// What is neither `apiVersion` nor `kind` nor `metadata`: spec, status and the like.
 pub(super) type Content = Map<String, Value>;
@@ -15,7 +16,7 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub(super) fn read(raw: &RawValue) -> Result<Self, ConversionError> {
+    pub(super) fn read(raw: Json<'_>) -> Result<Self, ConversionError> {
         let mut content: Content = serde_json::from_str(raw.get())?;
         content.remove("apiVersion");
         content.remove("kind");

@@ -7,9 +7,8 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
 
-use crate::envelope::Text;
+use crate::envelope::{Json, Text, read_part};
 
 /// A visitor's methods for whatever isn't an object.
 macro_rules! otherwise {
@@ -46,7 +45,7 @@ macro_rules! otherwise {
 }
 
 /// One field, its value unread.
-pub(super) type Field<'a> = (Text<'a>, &'a RawValue);
+pub(super) type Field<'a> = (Text<'a>, Json<'a>);
 
 #[derive(Default)]
 pub(super) struct Parts<'a> {
@@ -61,7 +60,7 @@ pub(super) struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// `None` if that isn't an object of some version and kind.
     pub(super) fn read(text: &'a str) -> Option<Self> {
-        serde_json::from_str::<Sent<'a>>(text).ok()?.0
+        read_part::<Sent<'a>>(text)?.0
     }
 
     pub(super) fn has(&self, key: &str) -> bool {

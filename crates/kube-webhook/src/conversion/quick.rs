@@ -13,7 +13,7 @@ use super::{
     parts::{Field, Parts},
     spoke::{MANAGED_FIELDS, Spoke, Version},
 };
-use crate::envelope::{Piece, Written, assemble, same_text};
+use crate::envelope::{Item, Piece, Tape, assemble, write_text};
 
 pub(super) use original::Original;
 
@@ -71,20 +71,23 @@ pub(super) fn convert_lossless(
     {
         return None;
     }
+    let original = Original::of(&source)?;
+    let source = source.laid_out(&original);
     let made = spoke.translate(direction, &source)?;
     let finished = source.became(&made)?;
-    let original = Original::of(&source)?;
     spoke
         .leads_to(direction.back(), &finished, &original)
         .then(|| finished.write(api_version, out))?
 }
 
-/// An object on its way, in pieces of text. What leaves is one, too: the converter's content, without
+/// An object on its way, in pieces. What leaves is one, too: the converter's content, without
 /// the empty fields that a type adds of its own accord, and the metadata that came.
 pub(super) struct Source<'p> {
     kind: &'p str,
     metadata: &'p [Field<'p>],
-    content: Vec<(&'p str, &'p str)>,
+    content: Vec<(&'p str, Piece<'p>)>,
+    /// About how long it is as a text.
+    size: usize,
 }
 
 impl<'p> Source<'p> {
@@ -93,38 +96,62 @@ impl<'p> Source<'p> {
         if !parts.has("spec") {
             return None;
         }
+        let metadata = parts.metadata.as_deref()?;
+        let fields = metadata.iter().chain(&parts.content);
         let content = parts.content.iter();
         Some(Self {
             kind: &parts.kind,
-            metadata: parts.metadata.as_deref()?,
-            content: content.map(|(key, json)| (&**key, json.get())).collect(),
+            metadata,
+            content: content
+                .map(|(key, json)| (&**key, Piece::Json(json.get())))
+                .collect(),
+            size: fields
+                .map(|(key, json)| key.len() + json.get().len() + 4)
+                .sum(),
         })
+    }
+
+    /// The same, its content taken from the tapes of `original`.
+    fn laid_out(&self, original: &'p Original<'_>) -> Source<'p>
+    where
+        Self: 'p,
+    {
+        let content = original.content();
+        Source {
+            content: content
+                .map(|(key, item)| (key, Piece::Item(item)))
+                .collect(),
+            ..*self
+        }
     }
 
     /// What the converter made of it, if it left labels and annotations as they were, the only
     /// metadata that counts.
-    fn became(&self, made: &'p Written) -> Option<Source<'p>>
+    fn became(&self, made: &'p Tape<'_>) -> Option<Source<'p>>
     where
         Self: 'p,
     {
-        let is_unchanged = made
-            .metadata()
-            .filter(|(key, json)| COUNTING.contains(key) && *json != "null")
-            .all(|(key, json)| {
-                self.metadata_field(key)
-                    .is_some_and(|own| same_text(own, json))
-            });
-        if !is_unchanged {
-            return None;
+        let mut content = Vec::with_capacity(4);
+        for (key, value) in made.root().fields() {
+            if key == "metadata" {
+                let mut counting = value
+                    .fields()
+                    .filter(|(key, value)| COUNTING.contains(key) && !value.is_null());
+                if !counting.all(|(key, value)| self.has_metadata(key, value)) {
+                    return None;
+                }
+            } else if !OWN.contains(&key) && (self.has(key) || !value.is_empty()) {
+                content.push((key, Piece::Item(value)));
+            }
         }
-        let content = made.fields().filter(|(key, json)| {
-            !OWN.contains(key) && (self.has(key) || !matches!(*json, "null" | "{}"))
-        });
-        Some(Source {
-            kind: self.kind,
-            metadata: self.metadata,
-            content: content.collect(),
-        })
+        made.root()
+            .is_object()
+            .then_some(Source { content, ..*self })
+    }
+
+    fn has_metadata(&self, key: &str, value: Item<'_>) -> bool {
+        let own = self.metadata_field(key).and_then(Tape::read);
+        own.is_some_and(|own| own.root() == value)
     }
 
     fn has(&self, key: &str) -> bool {
@@ -139,11 +166,8 @@ impl<'p> Source<'p> {
             .map(|(_, json)| json.get())
     }
 
-    /// About how long it is.
     pub(super) fn size(&self) -> usize {
-        let content: usize = self.content.iter().map(|(_, json)| json.len()).sum();
-        let metadata: usize = self.metadata.iter().map(|(_, json)| json.get().len()).sum();
-        content + metadata
+        self.size
     }
 
     pub(super) fn decode<K>(&self) -> Option<K>
@@ -162,9 +186,7 @@ impl<'p> Source<'p> {
             ("kind", Piece::Text(self.kind)),
             ("metadata", Piece::Fields(&metadata)),
         ];
-        let content = self.content.iter();
-        let content = content.map(|&(key, json)| (key, Piece::Json(json)));
-        assemble(head.into_iter().chain(content)).ok()
+        assemble(head.into_iter().chain(self.content.iter().copied()))
     }
 
     fn write(&self, api_version: &str, out: &mut Vec<u8>) -> Option<()> {
@@ -178,24 +200,28 @@ impl<'p> Source<'p> {
 
     fn write_fields(&self, api_version: &str, out: &mut Vec<u8>) -> Option<()> {
         out.extend_from_slice(b"{\"apiVersion\":");
-        serde_json::to_writer(&mut *out, api_version).ok()?;
+        write_text(api_version, out).ok()?;
         out.extend_from_slice(b",\"kind\":");
-        serde_json::to_writer(&mut *out, self.kind).ok()?;
+        write_text(self.kind, out).ok()?;
         out.extend_from_slice(b",\"metadata\":{");
         for (index, (key, json)) in self.metadata.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
-            serde_json::to_writer(&mut *out, &**key).ok()?;
+            write_text(key, out).ok()?;
             out.push(b':');
             out.extend_from_slice(json.get().as_bytes());
         }
         out.push(b'}');
-        for (key, json) in &self.content {
+        for (key, value) in &self.content {
             out.push(b',');
-            serde_json::to_writer(&mut *out, key).ok()?;
+            write_text(key, out).ok()?;
             out.push(b':');
-            out.extend_from_slice(json.as_bytes());
+            match value {
+                Piece::Item(item) => item.write(out).ok()?,
+                Piece::Json(json) => out.extend_from_slice(json.as_bytes()),
+                Piece::Text(_) | Piece::Fields(_) => return None,
+            }
         }
         out.push(b'}');
         Some(())

@@ -7,7 +7,6 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{
     ConversionError, Star,
@@ -17,8 +16,8 @@ use crate::{
     Fault,
     admission::panic_text,
     envelope::{
-        ConversionAnswer, ConversionHead, ConversionRequest, Objects, Text, conversion_failure,
-        is_object, read_each,
+        ConversionAnswer, ConversionHead, ConversionRequest, Json, Objects, Text,
+        conversion_failure, read_each, read_part,
     },
     metrics::ConversionOutcome,
 };
@@ -107,7 +106,7 @@ impl<'a, F: Fn() -> bool> Objects<'a> for Conversion<'_, 'a, F> {
         if let Err(error) = convert_one(self.stars, parts.as_ref(), raw, desired, answer.next()) {
             let raw = self.texts.at(index)?;
             let head = Head::of(raw);
-            let error = if is_object(raw) {
+            let error = if raw.is_object() {
                 error
             } else {
                 ConversionError::new("it is not a JSON object")
@@ -157,15 +156,15 @@ fn note(from: &mut Option<String>, version: &str) {
 /// The objects as they were sent, read once more for the few conversions that need them so.
 struct Texts<'a> {
     body: &'a [u8],
-    texts: Option<Vec<&'a RawValue>>,
+    texts: Option<Vec<Json<'a>>>,
 }
 
 impl<'a> Texts<'a> {
-    fn at(&mut self, index: usize) -> Result<&'a RawValue, Fault> {
+    fn at(&mut self, index: usize) -> Result<Json<'a>, Fault> {
         let texts = match &mut self.texts {
             Some(texts) => texts,
             none => {
-                let request = ConversionRequest::<&RawValue>::read(self.body)?;
+                let request = ConversionRequest::<Json<'a>>::read(self.body)?;
                 none.insert(request.into_objects())
             }
         };
@@ -177,7 +176,7 @@ impl<'a> Texts<'a> {
 fn convert_one<'a>(
     stars: &[Arc<Star>],
     parts: Option<&Parts<'_>>,
-    raw: impl FnOnce() -> Result<&'a RawValue, Fault>,
+    raw: impl FnOnce() -> Result<Json<'a>, Fault>,
     desired: &str,
     converted: &mut Vec<u8>,
 ) -> Result<(), ConversionError> {
@@ -229,8 +228,8 @@ struct Names<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn of(raw: &'a RawValue) -> Self {
-        serde_json::from_str(raw.get()).unwrap_or_default()
+    fn of(raw: Json<'a>) -> Self {
+        read_part(raw.get()).unwrap_or_default()
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     object::Object,
     quick::{Direction, Original, Source},
 };
-use crate::envelope::Written;
+use crate::envelope::Tape;
 
 /// Which version of which kind a type is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(super) trait Spoke: Send + Sync {
 
     /// The same in one go, without trees, and with whatever metadata the converter made; `None` if
     /// the object isn't plain enough for that.
-    fn translate(&self, _: Direction, _: &Source<'_>) -> Option<Written> {
+    fn translate(&self, _: Direction, _: &Source<'_>) -> Option<Tape<'static>> {
         None
     }
 
@@ -75,11 +75,11 @@ impl<C: Converter> Spoke for Typed<C> {
         encode(&self.0.revert(decode(object)?)?, object)
     }
 
-    fn translate(&self, direction: Direction, source: &Source<'_>) -> Option<Written> {
+    fn translate(&self, direction: Direction, source: &Source<'_>) -> Option<Tape<'static>> {
         let size = source.size() + 128;
         match direction {
-            Direction::In => Written::of(&self.0.convert(source.decode()?).ok()?, size),
-            Direction::Out => Written::of(&self.0.revert(source.decode()?).ok()?, size),
+            Direction::In => Tape::of(&self.0.convert(source.decode()?).ok()?, size),
+            Direction::Out => Tape::of(&self.0.revert(source.decode()?).ok()?, size),
         }
     }
 
@@ -117,7 +117,7 @@ impl Spoke for Reversed {
         self.spoke.convert(object)
     }
 
-    fn translate(&self, direction: Direction, source: &Source<'_>) -> Option<Written> {
+    fn translate(&self, direction: Direction, source: &Source<'_>) -> Option<Tape<'static>> {
         self.spoke.translate(direction.back(), source)
     }
 

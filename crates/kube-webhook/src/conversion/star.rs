@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use kube::Resource;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::{
     ConversionError, Converters,
@@ -19,7 +19,7 @@ use super::{
     remainder::Remainder,
     spoke::{Path, Reversed, Spoke, Version},
 };
-use crate::metrics::Metrics;
+use crate::{envelope::Json, metrics::Metrics};
 
 /// Why converters don't fit together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -142,7 +142,7 @@ impl Star {
     /// `raw` finds its text, which is seldom needed.
     pub(super) fn convert<'a>(
         &self,
-        raw: impl FnOnce() -> Result<&'a RawValue, ConversionError>,
+        raw: impl FnOnce() -> Result<Json<'a>, ConversionError>,
         parts: &Parts<'_>,
         to: &str,
         out: &mut Vec<u8>,
@@ -191,7 +191,7 @@ impl Star {
 
     pub(super) fn convert_thoroughly(
         &self,
-        raw: &RawValue,
+        raw: Json<'_>,
         kind: &str,
         source: Option<&dyn Spoke>,
         target: Option<&dyn Spoke>,

@@ -1,14 +1,20 @@
 //! A type read from an object that has been taken apart, which spares a pass over its text. Used by
 //! `conversion`.
 
+use std::borrow::Cow;
+
 use serde::{
     de::{
         DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor,
-        value::{BorrowedStrDeserializer, MapAccessDeserializer},
+        value::MapAccessDeserializer,
     },
     forward_to_deserialize_any,
 };
-use serde_json::Error;
+
+use super::{
+    Item,
+    reader::{Declined, Key, Reader},
+};
 
 /// The value of a field.
 #[derive(Clone, Copy)]
@@ -17,18 +23,21 @@ pub(crate) enum Piece<'a> {
     Text(&'a str),
     /// Any JSON.
     Json(&'a str),
+    /// Any JSON, laid out.
+    Item(Item<'a>),
     /// An object that has been taken apart, too.
     Fields(&'a [(&'a str, &'a str)]),
 }
 
-/// The object of these fields as a `K`.
+/// The object of these fields as a `K`; `None` if it isn't one.
 pub(crate) fn assemble<'a, K: DeserializeOwned>(
     fields: impl Iterator<Item = (&'a str, Piece<'a>)>,
-) -> Result<K, Error> {
+) -> Option<K> {
     K::deserialize(MapAccessDeserializer::new(Access {
         fields,
         value: None,
     }))
+    .ok()
 }
 
 struct Access<'a, I> {
@@ -37,24 +46,24 @@ struct Access<'a, I> {
 }
 
 impl<'a, I: Iterator<Item = (&'a str, Piece<'a>)>> MapAccess<'a> for Access<'a, I> {
-    type Error = Error;
+    type Error = Declined;
 
     fn next_key_seed<S: DeserializeSeed<'a>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Error> {
+    ) -> Result<Option<S::Value>, Declined> {
         let Some((key, value)) = self.fields.next() else {
             return Ok(None);
         };
         self.value = Some(value);
-        seed.deserialize(BorrowedStrDeserializer::new(key))
-            .map(Some)
+        seed.deserialize(Key(Cow::Borrowed(key))).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Error> {
+    fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Declined> {
         match self.value.take().unwrap_or(Piece::Json("null")) {
-            Piece::Text(text) => seed.deserialize(BorrowedStrDeserializer::new(text)),
-            Piece::Json(json) => seed.deserialize(&mut serde_json::Deserializer::from_str(json)),
+            Piece::Text(text) => seed.deserialize(Key(Cow::Borrowed(text))),
+            Piece::Json(json) => seed.deserialize(&mut Reader::new(json)),
+            Piece::Item(item) => seed.deserialize(item),
             Piece::Fields(fields) => seed.deserialize(Nested(fields)),
         }
     }
@@ -63,16 +72,16 @@ impl<'a, I: Iterator<Item = (&'a str, Piece<'a>)>> MapAccess<'a> for Access<'a, 
 struct Nested<'a>(&'a [(&'a str, &'a str)]);
 
 impl<'de> Deserializer<'de> for Nested<'de> {
-    type Error = Error;
+    type Error = Declined;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Declined> {
         visitor.visit_map(Access {
             fields: self.0.iter().map(|&(key, json)| (key, Piece::Json(json))),
             value: None,
         })
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Declined> {
         visitor.visit_some(self)
     }
 
@@ -80,7 +89,7 @@ impl<'de> Deserializer<'de> for Nested<'de> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, Declined> {
         visitor.visit_newtype_struct(self)
     }
 

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::{ReviewVersion, Text, read};
+use super::{Json, ReviewVersion, Text, read, read_part};
 use crate::Fault;
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,13 +37,13 @@ pub(crate) struct AdmissionRequest<'a> {
     #[serde(borrow, default)]
     pub(crate) user_info: Option<UserInfo<'a>>,
     #[serde(borrow, default)]
-    pub(crate) object: Option<&'a RawValue>,
+    pub(crate) object: Option<Json<'a>>,
     #[serde(borrow, default)]
-    pub(crate) old_object: Option<&'a RawValue>,
+    pub(crate) old_object: Option<Json<'a>>,
     #[serde(default)]
     pub(crate) dry_run: Option<bool>,
     #[serde(borrow, default)]
-    pub(crate) options: Option<&'a RawValue>,
+    pub(crate) options: Option<Json<'a>>,
 }
 
 impl<'a> AdmissionRequest<'a> {
@@ -93,7 +92,7 @@ impl GroupVersionKind<'_> {
     }
 
     /// From an object's own `apiVersion` and `kind`.
-    pub(crate) fn of_object(object: &RawValue) -> Option<GroupVersionKind<'_>> {
+    pub(crate) fn of_object(object: Json<'_>) -> Option<GroupVersionKind<'_>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Types<'a> {
@@ -102,7 +101,7 @@ impl GroupVersionKind<'_> {
             #[serde(borrow)]
             kind: Text<'a>,
         }
-        let types: Types<'_> = serde_json::from_str(object.get()).ok()?;
+        let types: Types<'_> = read_part(object.get())?;
         let (group, version) = types
             .api_version
             .split_once('/')

@@ -9,24 +9,17 @@ use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
 use super::{Lists, Rebase};
-use crate::envelope::{Fields, Written, same_text};
+use crate::envelope::{Fields, Item, Json, Tape};
 
 /// The operations that lead from `before` to `after` in `raw`; `None` if the change isn't plain.
 pub(super) fn operations(
-    before: &Written,
-    after: &Written,
-    raw: &str,
+    before: &Tape<'_>,
+    after: &Tape<'_>,
+    raw: Json<'_>,
 ) -> Option<Vec<PatchOperation>> {
-    let mut walk = Walk {
-        rebase: Rebase::new(Lists::ByElement),
-        metadata: Some((before, after)),
-    };
-    let touched = walk.object(
-        &Fields::collect(before.fields())?,
-        &Fields::collect(after.fields())?,
-        &Fields::read(raw)?,
-    )?;
-    let operations = walk.rebase.operations;
+    let mut walk = Walk(Rebase::new(Lists::ByElement));
+    let touched = walk.value(before.root(), after.root(), raw)?;
+    let operations = walk.0.operations;
     touched.obeys(&operations).then_some(operations)
 }
 
@@ -44,48 +37,51 @@ impl Touched {
     }
 }
 
-struct Walk<'w> {
-    rebase: Rebase,
-    /// Whose metadata needn't be read; taken at the first level.
-    metadata: Option<(&'w Written, &'w Written)>,
-}
+struct Walk(Rebase);
 
-impl Walk<'_> {
-    fn object(
-        &mut self,
-        before: &Fields<'_>,
-        after: &Fields<'_>,
-        raw: &Fields<'_>,
-    ) -> Option<Touched> {
-        let metadata = self.metadata.take();
+impl Walk {
+    fn value(&mut self, before: Item<'_>, after: Item<'_>, raw: Json<'_>) -> Option<Touched> {
+        if before.is_object() && after.is_object() && raw.is_object() {
+            return self.object(before, after, raw);
+        }
+        if !says(raw, before) {
+            return None;
+        }
+        let (sent, wanted) = (before.to_value(), after.to_value());
+        self.0.value(&sent, &wanted, Some(&sent));
+        Some(Touched { sent, wanted })
+    }
+
+    fn object(&mut self, before: Item<'_>, after: Item<'_>, raw: Json<'_>) -> Option<Touched> {
+        let before = Fields::collect(before.fields())?;
+        let after = Fields::collect(after.fields())?;
+        let gone = before.iter().filter(|(key, _)| after.of(key).is_none());
+        let gone: Vec<_> = gone.collect();
+        let changed = after
+            .iter()
+            .filter(|(key, after)| before.of(key) != Some(*after));
+        let changed: Vec<_> = changed.collect();
+        let touched: Vec<_> = gone.iter().chain(&changed).map(|(key, _)| *key).collect();
+        let raw = Fields::named(&touched, raw)?;
         let (mut sent, mut wanted) = (Map::new(), Map::new());
-        for (key, before) in before.iter().filter(|(key, _)| after.of(key).is_none()) {
-            let raw = raw.of(key)?;
-            if !same_text(before, raw) {
+        for (key, before) in gone {
+            if !says(raw.of(key)?, before) {
                 return None;
             }
             sent.insert(key.to_owned(), Value::Null);
-            self.rebase.at(key, Rebase::remove);
+            self.0.at(key, Rebase::remove);
         }
-        for (key, after) in after.iter() {
+        for (key, after) in changed {
             match (before.of(key), raw.of(key)) {
                 (None, None) => {
-                    let after = parse(after)?;
-                    self.rebase.at(key, |rebase| rebase.add(&after));
+                    let after = after.to_value();
+                    self.0.at(key, |rebase| rebase.add(&after));
                     wanted.insert(key.to_owned(), after);
                 }
-                (Some(before), _) if before == after => {}
                 (Some(before), Some(raw)) => {
-                    self.rebase.path.push_back(key);
-                    let inner = match metadata {
-                        Some((before, after)) if key == "metadata" => self.object(
-                            &Fields::collect(before.metadata())?,
-                            &Fields::collect(after.metadata())?,
-                            &Fields::read(raw)?,
-                        ),
-                        _ => self.value(before, after, raw),
-                    };
-                    self.rebase.path.pop_back();
+                    self.0.path.push_back(key);
+                    let inner = self.value(before, after, raw);
+                    self.0.path.pop_back();
                     let inner = inner?;
                     sent.insert(key.to_owned(), inner.sent);
                     wanted.insert(key.to_owned(), inner.wanted);
@@ -98,27 +94,9 @@ impl Walk<'_> {
             wanted: Value::Object(wanted),
         })
     }
-
-    fn value(&mut self, before: &str, after: &str, raw: &str) -> Option<Touched> {
-        if [before, after, raw]
-            .iter()
-            .all(|json| json.starts_with('{'))
-        {
-            return self.object(
-                &Fields::read(before)?,
-                &Fields::read(after)?,
-                &Fields::read(raw)?,
-            );
-        }
-        if !same_text(before, raw) {
-            return None;
-        }
-        let (sent, wanted) = (parse(before)?, parse(after)?);
-        self.rebase.value(&sent, &wanted, Some(&sent));
-        Some(Touched { sent, wanted })
-    }
 }
 
-fn parse(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok()
+/// Whether the type saw what was sent.
+fn says(raw: Json<'_>, seen: Item<'_>) -> bool {
+    Tape::read(raw.get()).is_some_and(|raw| raw.root() == seen)
 }

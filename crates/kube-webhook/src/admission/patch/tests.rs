@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde::Deserialize;
-use serde_json::{json, value::to_raw_value};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::*;
 
@@ -113,12 +116,12 @@ fn raw_of(doc: &Doc, mut bits: u64) -> Value {
 
 /// What the type sees, as `handler` writes it down before the hook changes it.
 fn seen<K: Serialize + DeserializeOwned>(raw: &RawValue) -> Seen {
-    Seen::of(&decode::<K>(raw, "object").unwrap(), raw).unwrap()
+    Seen::of(&decode::<K>(raw.into(), "object").unwrap(), raw.into()).unwrap()
 }
 
 fn patch_between(raw: &Value, modified: &Doc) -> Option<Vec<PatchOperation>> {
     let raw = to_raw_value(raw).unwrap();
-    let patch = between(&raw, &seen::<Doc>(&raw), modified).unwrap()?;
+    let patch = between((&*raw).into(), &seen::<Doc>(&raw), modified).unwrap()?;
     Some(serde_json::from_slice(&patch).unwrap())
 }
 
@@ -226,7 +229,7 @@ fn a_change_that_the_raw_object_cannot_take_is_a_fault() {
         new: u8,
     }
     let raw = to_raw_value(&json!({"old": 1})).unwrap();
-    let fault = between(&raw, &seen::<Renamed>(&raw), &Renamed { new: 2 }).unwrap_err();
+    let fault = between((&*raw).into(), &seen::<Renamed>(&raw), &Renamed { new: 2 }).unwrap_err();
     assert_eq!(fault.code(), 500);
 }
 
@@ -238,8 +241,9 @@ fn a_plain_change_needs_no_trees_and_others_are_left_to_them() {
     let plain = |change: fn(&mut Doc)| {
         let mut after = before.clone();
         change(&mut after);
-        let [before, after] = [&before, &after].map(|doc| Written::of(doc, 0).unwrap());
-        let operations = plain::operations(&before, &after, &raw.to_string())?;
+        let [before, after] = [&before, &after].map(|doc| Tape::of(doc, 0).unwrap());
+        let raw = to_raw_value(&raw).unwrap();
+        let operations = plain::operations(&before, &after, (&*raw).into())?;
         Some(serde_json::to_value(operations).unwrap())
     };
     assert_eq!(

@@ -1,18 +1,15 @@
 //! The object that came, for whoever asks whether a conversion's way back leads to it again. Used by
 //! `quick`.
 
-use std::borrow::Cow;
-
-use serde::{Serialize, ser::Error as _};
-use serde_json::Error;
+use serde::Serialize;
 
 use super::{COUNTING, OWN, Source};
-use crate::envelope::{Level, Sink, Tree, walk};
+use crate::envelope::{Item, Piece, Tape};
 
 pub(in crate::conversion) struct Original<'t> {
-    content: Vec<(&'t str, Tree<'t>)>,
+    content: Vec<(&'t str, Tape<'t>)>,
     /// Its labels and annotations.
-    counting: Vec<(&'t str, Tree<'t>)>,
+    counting: Vec<(&'t str, Tape<'t>)>,
 }
 
 impl<'t> Original<'t> {
@@ -22,10 +19,21 @@ impl<'t> Original<'t> {
         let counting = counting
             .map(|(key, json)| (&**key, json.get()))
             .filter(|(key, _)| COUNTING.contains(key));
+        let content = source
+            .content
+            .iter()
+            .filter_map(|(key, piece)| match piece {
+                Piece::Json(json) => Some((*key, *json)),
+                _ => None,
+            });
         Some(Self {
-            content: trees(source.content.iter().copied())?,
-            counting: trees(counting)?,
+            content: tapes(content)?,
+            counting: tapes(counting)?,
         })
+    }
+
+    pub(super) fn content(&self) -> impl Iterator<Item = (&str, Item<'_>)> {
+        self.content.iter().map(|(key, tape)| (*key, tape.root()))
     }
 
     /// Whether `made`, which the converter made of `source`, is written as this, the empty fields
@@ -35,68 +43,50 @@ impl<'t> Original<'t> {
         source: &Source<'_>,
         made: &T,
     ) -> bool {
-        let mut comparison = Comparison {
-            original: self,
-            source,
-            found: 0,
+        let Some(made) = Tape::of(made, source.size()) else {
+            return false;
         };
-        walk(made, &mut comparison).is_ok() && comparison.found == self.content.len()
+        // How many of the original's fields came.
+        let mut found = 0;
+        for (key, value) in made.root().fields() {
+            let is_same = match of(&self.content, key) {
+                _ if key == "metadata" => self.has_metadata(value),
+                _ if OWN.contains(&key) => true,
+                original => {
+                    let is_dropped = value.is_empty() && !source.has(key);
+                    found += usize::from(original.is_some());
+                    match original {
+                        Some(original) => !is_dropped && original == value,
+                        None => is_dropped,
+                    }
+                }
+            };
+            if !is_same {
+                return false;
+            }
+        }
+        found == self.content.len()
+    }
+
+    fn has_metadata(&self, made: Item<'_>) -> bool {
+        made.fields()
+            .filter(|(key, value)| COUNTING.contains(key) && !value.is_null())
+            .all(|(key, value)| of(&self.counting, key) == Some(value))
     }
 }
 
-fn trees<'t>(fields: impl Iterator<Item = (&'t str, &'t str)>) -> Option<Vec<(&'t str, Tree<'t>)>> {
-    let mut trees: Vec<(&str, Tree<'_>)> = Vec::with_capacity(4);
+fn of<'o>(tapes: &'o [(&str, Tape<'_>)], key: &str) -> Option<Item<'o>> {
+    let own = tapes.iter().find(|(own, _)| *own == key);
+    own.map(|(_, tape)| tape.root())
+}
+
+fn tapes<'t>(fields: impl Iterator<Item = (&'t str, &'t str)>) -> Option<Vec<(&'t str, Tape<'t>)>> {
+    let mut tapes: Vec<(&str, Tape<'_>)> = Vec::with_capacity(4);
     for (key, json) in fields {
-        if trees.iter().any(|(other, _)| *other == key) {
+        if tapes.iter().any(|(other, _)| *other == key) {
             return None;
         }
-        trees.push((key, Tree::read(json)?));
+        tapes.push((key, Tape::read(json)?));
     }
-    Some(trees)
-}
-
-struct Comparison<'c> {
-    original: &'c Original<'c>,
-    source: &'c Source<'c>,
-    /// How many of the original's fields came.
-    found: usize,
-}
-
-impl Sink for Comparison<'_> {
-    fn field<T: Serialize + ?Sized>(
-        &mut self,
-        level: Level,
-        key: Cow<'static, str>,
-        value: &T,
-    ) -> Result<(), Error> {
-        let is_same = match level {
-            Level::Metadata if !COUNTING.contains(&&*key) => true,
-            Level::Metadata => {
-                Tree::Null.says(value)
-                    || self
-                        .original
-                        .counting
-                        .iter()
-                        .any(|(own, tree)| *own == key && tree.says(value))
-            }
-            Level::Object if OWN.contains(&&*key) => true,
-            Level::Object => {
-                let is_dropped = !self.source.has(&key)
-                    && (Tree::Null.says(value) || Tree::Object(Vec::new()).says(value));
-                let own = self.original.content.iter().find(|(own, _)| *own == key);
-                match own {
-                    Some((_, tree)) => {
-                        self.found += 1;
-                        !is_dropped && tree.says(value)
-                    }
-                    None => is_dropped,
-                }
-            }
-        };
-        if is_same {
-            Ok(())
-        } else {
-            Err(Error::custom("it differs"))
-        }
-    }
+    Some(tapes)
 }

@@ -103,7 +103,7 @@ fn both(star: &Star, object: &str, from: &str, to: &str) -> (Option<Value>, Opti
     let mut quick = Vec::new();
     let is_quick = star.convert_quickly(&parts, source, target, to, &mut quick);
     assert!(is_quick.is_some() || quick.is_empty());
-    let thorough = star.convert_thoroughly(raw, "Port", source, target, to);
+    let thorough = star.convert_thoroughly(raw.into(), "Port", source, target, to);
     (
         is_quick.map(|()| serde_json::from_slice(&quick).unwrap()),
         thorough.ok(),

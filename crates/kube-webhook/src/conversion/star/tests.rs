@@ -72,7 +72,8 @@ fn convert(tree: &Star, object: &Value, to: &str) -> Value {
     }
     let mut made = Vec::new();
     let parts = Parts::read(raw.get()).unwrap();
-    tree.convert(|| Ok(&raw), &parts, &to, &mut made).unwrap();
+    tree.convert(|| Ok((&*raw).into()), &parts, &to, &mut made)
+        .unwrap();
     serde_json::from_slice(&made).unwrap()
 }
 

@@ -14,7 +14,7 @@ use serde::{
 use super::{ConversionRequest, GROUP, KIND};
 use crate::{
     Fault,
-    envelope::{ReviewVersion, Text},
+    envelope::{ReviewVersion, Text, reader::Reader},
 };
 
 /// What an answer needs, whatever the objects are.
@@ -38,6 +38,9 @@ pub(crate) trait Objects<'a> {
 
 /// Reads a review; without a uid or a desired version it could not be answered.
 pub(crate) fn read_each<'a>(body: &'a [u8], objects: &mut impl Objects<'a>) -> Result<(), Fault> {
+    let Ok(text) = std::str::from_utf8(body) else {
+        return Err(explain(body, "it is not UTF-8"));
+    };
     let mut pass = Pass {
         head: Head::default(),
         objects,
@@ -45,16 +48,18 @@ pub(crate) fn read_each<'a>(body: &'a [u8], objects: &mut impl Objects<'a>) -> R
         fault: None,
     };
     for _ in 0..2 {
-        let mut json = serde_json::Deserializer::from_slice(body);
+        let mut reader = Reader::new(text);
         let walk = Walk {
             pass: &mut pass,
             layer: Layer::Review,
         };
-        let walked = walk.deserialize(&mut json).and_then(|()| json.end());
+        let walked = walk.deserialize(&mut reader);
         if let Some(fault) = pass.fault {
             return Err(fault);
         }
-        walked.map_err(|error| explain(body, &error))?;
+        if walked.is_err() || !reader.is_at_end() {
+            return Err(explain(body, "it is not JSON"));
+        }
         if pass.has_begun {
             return Ok(());
         }
@@ -64,12 +69,12 @@ pub(crate) fn read_each<'a>(body: &'a [u8], objects: &mut impl Objects<'a>) -> R
     }
     match pass.head.complete() {
         Some(head) => pass.objects.begin(head),
-        None => Err(explain(body, &"it is not complete")),
+        None => Err(explain(body, "it is not complete")),
     }
 }
 
-/// Tells what is wrong, layer by layer.
-fn explain(body: &[u8], error: &dyn fmt::Display) -> Fault {
+/// Has serde_json tell what is wrong, layer by layer.
+fn explain(body: &[u8], error: &str) -> Fault {
     ConversionRequest::<IgnoredAny>::read(body)
         .err()
         .unwrap_or_else(|| {
@@ -256,9 +261,8 @@ fn once<E: Error>(seen: &mut bool) -> Result<(), E> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
-
     use super::*;
+    use crate::envelope::Json;
 
     #[derive(Default)]
     struct Seen {
@@ -268,7 +272,7 @@ mod tests {
     }
 
     impl<'a> Objects<'a> for Seen {
-        type Object = &'a RawValue;
+        type Object = Json<'a>;
 
         fn begin(&mut self, head: ConversionHead<'a>) -> Result<(), Fault> {
             assert_eq!(self.objects.len(), 0);
@@ -277,7 +281,7 @@ mod tests {
             Ok(())
         }
 
-        fn take(&mut self, object: &'a RawValue) -> Result<(), Fault> {
+        fn take(&mut self, object: Json<'a>) -> Result<(), Fault> {
             if self.objects.len() == self.enough {
                 return Err(Fault::timeout("enough"));
             }
