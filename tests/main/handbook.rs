@@ -9,8 +9,10 @@ mod site;
 
 use std::{fs, path::Path};
 
+use control_plane::{Assets, Tool};
 use harbormaster::api::v1::Phase;
 use metal3::BareMetalHost;
+use tokio::runtime;
 
 use self::site::Site;
 use crate::stage::OWN_CONTROL_PLANE;
@@ -18,9 +20,7 @@ use crate::stage::OWN_CONTROL_PLANE;
 #[test]
 fn the_documented_commands_install_upgrade_and_uninstall() {
     let test = "handbook::the_documented_commands_install_upgrade_and_uninstall";
-    let _turn = OWN_CONTROL_PLANE.blocking_lock();
-    control_plane::in_network_namespace(test, async |network| {
-        let site = Site::open(network).await;
+    on_a_site(test, async |site| {
         let install = Page::read("install.md");
         let upgrade = Page::read("upgrade.md");
         site.host("srv01").await;
@@ -60,9 +60,7 @@ fn the_documented_commands_install_upgrade_and_uninstall() {
 #[test]
 fn the_documented_commands_take_away_what_a_program_left_that_is_gone() {
     let test = "handbook::the_documented_commands_take_away_what_a_program_left_that_is_gone";
-    let _turn = OWN_CONTROL_PLANE.blocking_lock();
-    control_plane::in_network_namespace(test, async |network| {
-        let site = Site::open(network).await;
+    on_a_site(test, async |site| {
         site.held_host("srv01").await;
         site.types("kubectl create -f neighbours.json");
         site.types("kubectl create namespace ingress-nginx");
@@ -101,6 +99,19 @@ fn the_documented_commands_take_away_what_a_program_left_that_is_gone() {
         site.types(upgrade.command("kubectl delete rsv"));
         site.has_nothing_left();
         site.close().await;
+    });
+}
+
+/// Runs `body` where Metal3 is, with the controllers of a control plane.
+#[track_caller]
+fn on_a_site(test: &str, body: impl AsyncFnOnce(Site)) {
+    let _turn = OWN_CONTROL_PLANE.blocking_lock();
+    // Inside there is no network to fetch the sources of one more binary from.
+    let outside = runtime::Builder::new_current_thread().enable_all().build();
+    let tools = Assets::find_or_build(&[Tool::KubeControllerManager]);
+    outside.unwrap().block_on(tools).unwrap();
+    control_plane::in_network_namespace(test, async |network| {
+        body(Site::open(network).await).await;
     });
 }
 

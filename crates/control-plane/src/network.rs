@@ -18,6 +18,10 @@ use std::panic::Location;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::thread;
 
+use tokio::runtime;
+
+use crate::assets::{Assets, AssetsError, Tool};
+
 /// The network namespace that the test runs in.
 #[derive(Debug)]
 pub struct Network {
@@ -43,7 +47,9 @@ impl Network {
 /// `network::calls_reach_a_cluster_ip`: the test's binary is run again in the
 /// namespace, with that name as its filter. Within it, `body` has a multi-threaded
 /// Tokio runtime, and should start a control plane for itself, as the shared one of
-/// other tests is out of reach.
+/// other tests is out of reach. So are the sources of its binaries: those that each
+/// control plane needs ([`Tool::REQUIRED`]) are built before the namespace is entered,
+/// others the test has to ask [`Assets::find_or_build`] for before it calls.
 ///
 /// ```no_run
 /// # use std::net::Ipv4Addr;
@@ -60,8 +66,9 @@ impl Network {
 ///
 /// # Panics
 ///
-/// When `body` does; when there is no such test, or it is another than the one that
-/// calls; and when there can be no namespace: without Linux, without `unshare`
+/// When `body` does; when the binaries are neither there nor can they be built; when
+/// there is no such test, or it is another than the one that calls; and when there can
+/// be no namespace: without Linux, without `unshare`
 /// (package util-linux) or `ip` (package iproute2), or when neither root nor
 /// user namespaces are to be had.
 #[track_caller]
@@ -88,6 +95,10 @@ where
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
+    /// The control plane that the test would start has no binaries.
+    #[error(transparent)]
+    Assets(#[from] AssetsError),
+
     /// The test failed.
     #[error("{test} failed in its network namespace ({status}); what it wrote stands above")]
     Failed {
@@ -174,6 +185,11 @@ fn run_again(caller: &Caller<'_>) -> Result<(), NetworkError> {
     if !cfg!(target_os = "linux") {
         return Err(NetworkError::NotLinux);
     }
+    // Inside there is no network to fetch sources from.
+    let outside = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    outside.block_on(Assets::find_or_build(Tool::REQUIRED))?;
     let test = caller.test.to_owned();
     let mut child = Command::new("unshare")
         .args(if is_root() {
@@ -272,10 +288,8 @@ where
         process::exit(ORPHANED);
     })?;
     ip(&["link", "set", "lo", "up"])?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(body(Network { _inside: () }));
+    let inside = runtime::Builder::new_multi_thread().enable_all().build()?;
+    inside.block_on(body(Network { _inside: () }));
     Ok(())
 }
 
