@@ -63,7 +63,10 @@ fn a_claim_without_the_version_that_was_read_is_found_out() {
 
 #[test]
 fn an_image_without_the_version_that_was_read_is_found_out() {
-    expect_found_out(&meddling(images_blindly), "an image on an unwiped disk");
+    expect_found_out(
+        &meddling(images_blindly),
+        "which nobody holds, was written to",
+    );
 }
 
 #[test]
