@@ -59,7 +59,7 @@ pub(crate) async fn tell(stage: &Stage) -> anyhow::Result<()> {
 
     say("\n5. The next booking of the same host, with the same image: it waits.");
     stage.shell(&luigi.event("EVENT_START")).await?;
-    stage.await_reason("portal-102", "HostBusy").await?;
+    stage.await_reason("portal-102", "Scheduled").await?;
     stage.shell("kubectl get rsv,hcal").await?;
 
     say(
