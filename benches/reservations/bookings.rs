@@ -154,7 +154,7 @@ impl Bookings {
     /// How long after its time each was ready, and free again.
     pub(crate) fn tell_lateness(&self) {
         let seen = self.seen.lock().unwrap();
-        let late = |phase: Phase, when: fn((Timestamp, Timestamp)) -> Timestamp| {
+        let late = |phase: Phase, when: When| {
             let ids = 0..self.size.reservations;
             let mut late: Vec<_> = ids
                 .filter_map(|id| {
@@ -175,24 +175,20 @@ impl Bookings {
                 at(100)
             )
         };
-        println!(
-            "from its start to Provisioning: {}",
-            late(Phase::Provisioning, |it| it.0)
-        );
-        println!(
-            "from its start to Active: {}",
-            late(Phase::Active, |it| it.0)
-        );
-        println!(
-            "from its end to Releasing: {}",
-            late(Phase::Releasing, |it| it.1)
-        );
-        println!(
-            "from its end to Released: {}",
-            late(Phase::Released, |it| it.1)
-        );
+        let (start, end): (When, When) = (|it| it.0, |it| it.1);
+        for (what, phase, since) in [
+            ("its start to Provisioning", Phase::Provisioning, start),
+            ("its start to Active", Phase::Active, start),
+            ("its end to Releasing", Phase::Releasing, end),
+            ("its end to Released", Phase::Released, end),
+        ] {
+            println!("from {what}: {}", late(phase, since));
+        }
     }
 }
+
+/// One of the two ends of a window.
+type When = fn((Timestamp, Timestamp)) -> Timestamp;
 
 async fn watch(client: Client, seen: Arc<Mutex<Seen>>) {
     let reservations: Api<Reservation> = Api::namespaced(client, NAMESPACE);

@@ -94,13 +94,8 @@ impl Calls {
     }
 }
 
-/// The program's calls by the audit log, and how long that is.
-pub(crate) fn audited(stage: &Stage) -> (Calls, u64) {
-    audited_from(stage, 0)
-}
-
-/// The same, but for what was read before.
-pub(crate) fn audited_from(stage: &Stage, read: u64) -> (Calls, u64) {
+/// The program's calls by the audit log from a length of it on, and how long it is.
+pub(crate) fn audited(stage: &Stage, read: u64) -> (Calls, u64) {
     let path = stage.control_plane().folder().join("audit.log");
     let mut file = File::open(path).unwrap();
     file.seek(SeekFrom::Start(read)).unwrap();

@@ -135,7 +135,7 @@ impl<'a> Watch<'a> {
             begun: Instant::now(),
             used: program.used(),
             calls: Calls::of(stage).await,
-            audited: calls::audited(stage).1,
+            audited: calls::audited(stage, 0).1,
         }
     }
 
@@ -147,7 +147,7 @@ impl<'a> Watch<'a> {
         let calls = Calls::of(self.stage).await.since(&self.calls);
         println!("\n{what}: {:.0} s", took.as_secs_f64());
         calls.print("by the API server, everybody's", reservations);
-        let (ours, read) = calls::audited_from(self.stage, self.audited);
+        let (ours, read) = calls::audited(self.stage, self.audited);
         ours.print("by the audit log, the program's", reservations);
         println!(
             "the program: {:.1} s of processor time, {:.1} ms a reservation",

@@ -118,6 +118,18 @@ pub fn overlaps(candidate: &Booking, other: &Booking, now: Timestamp) -> bool {
     }
 }
 
+/// Whether somebody else will have the host for nobody knows how long when the candidate begins:
+/// such a booking takes nobody's time, and the host all the same.
+pub fn waits_for_an_open_end(
+    calendar: &HostCalendarStatus,
+    candidate: &Booking,
+    now: Timestamp,
+) -> bool {
+    let from = start(candidate).max(now);
+    let mut others = calendar.bookings.iter();
+    others.any(|other| other.uid != candidate.uid && end(other).is_none() && start(other) <= from)
+}
+
 /// How long after its window a reservation keeps its host from the next one.
 pub fn cleanup_time(reservation: &Reservation) -> Duration {
     let lifecycle = reservation.spec.lifecycle.as_ref();

@@ -370,13 +370,7 @@ async fn act(
 /// any more.
 async fn withdraw_user_data(reservation: &Reservation, context: &Context) -> Result<(), ApiError> {
     let name = reservation.name_any();
-    let read = within_deadline(context.seen_reservations.get_opt(&name)).await?;
-    let goes_on = read.is_some_and(|read| {
-        // What can't be read is not known to be over.
-        let is_over = read.0.as_ref().is_ok_and(Reservation::is_finished);
-        read.meta().uid == reservation.metadata.uid && !is_over
-    });
-    if !goes_on {
+    if !look::lives(&name, reservation.metadata.uid.as_deref(), context).await? {
         context.writer.remove_user_data(reservation).await?;
     }
     Ok(())

@@ -279,7 +279,7 @@ fn holder(reservation: &Reservation, host: &BareMetalHost) -> Holder {
 }
 
 /// The generation that the status is about which is stored.
-fn decided_on(reservation: &Reservation) -> Option<i64> {
+pub(super) fn decided_on(reservation: &Reservation) -> Option<i64> {
     reservation.status.as_ref()?.observed_generation
 }
 

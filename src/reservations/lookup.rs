@@ -139,7 +139,7 @@ pub fn named_host(reservation: &Reservation) -> Option<&str> {
 pub fn not_reservable(host: &BareMetalHost) -> Option<&'static str> {
     if host.is_deleting() {
         Some("is being deleted")
-    } else if host.spec.externally_provisioned == Some(true) {
+    } else if host.is_externally_provisioned() {
         Some("is externally provisioned")
     } else if host.is_detached() {
         Some("is detached")

@@ -17,11 +17,12 @@ use metal3::BareMetalHost;
 
 use super::{
     calendar::{self, Verdict, store::is_predecessors},
+    decide::decided_on,
     deployment,
     lookup::{Lookup, Shortage, claim, not_reservable},
 };
 use crate::api::{
-    calendar::{Booking, HostCalendar, HostCalendarStatus},
+    calendar::{HostCalendar, HostCalendarStatus},
     v1::Reservation,
 };
 
@@ -53,7 +54,7 @@ pub fn stays(
     is_entitled(reservation, &selector, host)
         && calendar::booking_of(calendar, &candidate.uid).is_some()
         && usability(host, free_image).is_some_and(|usability| usability < Usability::Waited)
-        && !waits_for_an_open_end(&candidate, calendar, now)
+        && !calendar::waits_for_an_open_end(calendar, &candidate, now)
 }
 
 /// The host that it has in its calendar; else the one that it should book.
@@ -90,7 +91,7 @@ pub fn pick(
         let calendar = bookings(host);
         let verdict = calendar::book(&calendar, &candidate, now);
         !matches!(verdict, Verdict::Overlap(_))
-            && !waits_for_an_open_end(&candidate, &calendar, now)
+            && !calendar::waits_for_an_open_end(&calendar, &candidate, now)
     };
     let bearing: Vec<_> = hosts
         .iter()
@@ -114,26 +115,8 @@ pub fn pick(
 /// Whether it may keep this host. What was accepted is not taken back because somebody labels
 /// hosts anew; who edits the wish asks for it.
 fn is_entitled(reservation: &Reservation, selector: &Selector, host: &BareMetalHost) -> bool {
-    let status = reservation.status.as_ref();
-    let decided_on = status.and_then(|status| status.observed_generation);
-    let is_edited = decided_on < reservation.metadata.generation;
+    let is_edited = decided_on(reservation) < reservation.metadata.generation;
     !is_edited || selector.matches(host.labels())
-}
-
-/// Whether somebody else will have the host for nobody knows how long when this one begins:
-/// such a booking takes nobody's time in the calendar, and the host all the same.
-fn waits_for_an_open_end(
-    candidate: &Booking,
-    calendar: &HostCalendarStatus,
-    now: Timestamp,
-) -> bool {
-    let start = |booking: &Booking| booking.start.as_ref().map(|start| start.0);
-    let begins = start(candidate).map_or(now, |start| start.max(now));
-    calendar.bookings.iter().any(|other| {
-        other.uid != candidate.uid
-            && other.end.is_none()
-            && start(other).is_none_or(|start| start <= begins)
-    })
 }
 
 /// How soon a host could be imaged, as far as it tells by itself. What can't be lent has none.

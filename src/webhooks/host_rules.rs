@@ -48,7 +48,6 @@ pub fn changes(old: &BareMetalHost, new: &BareMetalHost) -> Vec<Change> {
     let secret_differs = |one: &Option<SecretReference>, other: &Option<SecretReference>| {
         secret(one.as_ref(), new) != secret(other.as_ref(), new)
     };
-    let is_external = |host: &BareMetalHost| host.spec.externally_provisioned.unwrap_or_default();
     let is_kept_dirty =
         |host: &BareMetalHost| host.spec.automated_cleaning_mode.as_deref() == Some("disabled");
     let claims_differ = before.consumer_ref != after.consumer_ref;
@@ -78,7 +77,7 @@ pub fn changes(old: &BareMetalHost, new: &BareMetalHost) -> Vec<Change> {
         (
             Rule::H5,
             "spec.externallyProvisioned",
-            is_external(old) != is_external(new),
+            old.is_externally_provisioned() != new.is_externally_provisioned(),
         ),
         (
             Rule::H5,

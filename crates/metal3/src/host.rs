@@ -98,6 +98,12 @@ impl BareMetalHost {
         self.annotation(names::DETACHED).is_some()
     }
 
+    /// Whether somebody else images the host, so that the operator heeds no image.
+    #[must_use]
+    pub fn is_externally_provisioned(&self) -> bool {
+        self.spec.externally_provisioned == Some(true)
+    }
+
     /// Whether the host's deletion was asked for.
     #[must_use]
     pub fn is_deleting(&self) -> bool {

@@ -130,11 +130,6 @@ impl Oracle {
             _ => {}
         }
         let changed = before.wanted_image_url() != after.wanted_image_url();
-        if changed && holder(after).is_none() && holder(before).is_none() {
-            return Err(format!(
-                "host {name}, which nobody holds, got another image"
-            ));
-        }
         if changed && before.wanted_image_url().is_some() && !disk.by_hand {
             self.may_wipe(&disk, name, times)?;
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Deed, FAULTS_END, person_of};
 use crate::{
-    api_server::{Kind, Request, Verb},
+    api_server::{Kind, Verb},
     coverage::Fault,
     world::{Actor, World},
 };
@@ -138,13 +138,7 @@ impl World {
             {"op": "remove", "path": "/spec/consumerRef"},
         ]);
         let patch = serde_json::from_value(test).expect("these are JSON patch operations");
-        let request = Request {
-            kind: Kind::Host,
-            name: host.to_owned(),
-            status: false,
-            verb: Verb::Json(patch),
-        };
-        self.request(Actor::Admin, &request);
+        self.ask(Kind::Host, host, Verb::Json(patch));
     }
 
     /// Whoever is a stranger leaves.

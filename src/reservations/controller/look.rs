@@ -156,6 +156,20 @@ async fn find_calendar(
     count(reservation, stored, context).await
 }
 
+/// Whether a reservation is still there, as the same one, and not over.
+pub(super) async fn lives(
+    name: &str,
+    uid: Option<&str>,
+    context: &Context,
+) -> Result<bool, ApiError> {
+    let read = within_deadline(context.seen_reservations.get_opt(name)).await?;
+    Ok(read.is_some_and(|read| {
+        // Of one that can't be read, nobody knows that it is over.
+        let is_over = read.0.as_ref().is_ok_and(Reservation::is_finished);
+        read.meta().uid.as_deref() == uid && !is_over
+    }))
+}
+
 /// What counts of a calendar: whose record is over, or gone, is in nobody's way.
 async fn count(
     reservation: &Reservation,
@@ -173,13 +187,9 @@ async fn count(
         .collect();
     for other in in_the_way {
         // Whose record was taken away by force can't leave the calendar by itself.
-        let read = within_deadline(context.seen_reservations.get_opt(&other.name)).await?;
-        let lives = read.is_some_and(|read| {
-            // Of one that can't be read, nobody knows that it is over.
-            let is_over = read.0.as_ref().is_ok_and(Reservation::is_finished);
-            read.meta().uid.as_deref() == Some(other.uid.as_str()) && !is_over
-        });
-        if !lives && let Some(without) = calendar::unbook(&bookings, &other.uid, now) {
+        if !lives(&other.name, Some(&other.uid), context).await?
+            && let Some(without) = calendar::unbook(&bookings, &other.uid, now)
+        {
             bookings = without;
         }
     }

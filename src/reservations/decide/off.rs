@@ -58,7 +58,7 @@ impl Pass<'_> {
             && self.status.release_time.is_none()
             && !host.is_paused()
             && !host.is_deleting()
-            && host.spec.externally_provisioned != Some(true)
+            && !host.is_externally_provisioned()
             && host
                 .wanted_image_url()
                 .is_some_and(|url| Some(url) != free_image)
@@ -118,7 +118,7 @@ impl Pass<'_> {
                 "the host is paused or detached: it is not being cleaned, and stays held"
                     .to_owned(),
             )
-        } else if host.spec.externally_provisioned == Some(true) {
+        } else if host.is_externally_provisioned() {
             (
                 reasons::CLEANING_FAILED,
                 "the host is called externally provisioned: it is not being cleaned, and stays held"

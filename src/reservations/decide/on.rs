@@ -388,7 +388,7 @@ fn unattended(host: &BareMetalHost) -> Option<(&'static str, &'static str)> {
     } else if host.is_detached() {
         let message = "the host is detached: remove its detached annotation";
         Some((reasons::HOST_DETACHED, message))
-    } else if host.spec.externally_provisioned == Some(true) {
+    } else if host.is_externally_provisioned() {
         let message = "the host is called externally provisioned: the operator heeds no image";
         Some((reasons::HOST_NOT_RESERVABLE, message))
     } else if *host.state() == ProvisioningState::Unmanaged {

@@ -359,21 +359,14 @@ fn a_free_host_may_carry_the_sites_own_image() {
 
 #[test]
 fn a_minimal_end_clears_a_host_that_nothing_holds_and_no_other() {
-    let minimal = json!({
-        "source": {"provider": "portal"},
-        "resource": {"name": "srv"},
-        "window": {"start": START},
-        "lifecycle": {"desiredState": "Released"},
-    });
-    let mut world = World::new(&minimal);
-    world.host["spec"]["image"] = json!({"url": "http://by-hand"});
+    let mut world = World::ended_without_id();
     world.operator_provisions(START);
     assert_eq!(world.settle(), [Action::Claim, Action::Clear]);
     world.operator_cleans("2026-01-01T10:01:00Z");
     assert_eq!(world.settle(), [Action::Free { image: None }]);
     assert_eq!(world.phase(), Some(Phase::Released));
 
-    let mut held = World::new(&minimal);
+    let mut held = World::ended_without_id();
     held.host["spec"]["image"] = json!({"url": "http://theirs"});
     held.host["spec"]["consumerRef"] = json!({"kind": "Metal3Machine", "apiVersion": "x/v1"});
     assert_eq!(held.settle(), []);

@@ -8,6 +8,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::calendar::Booking;
 
 fn host(name: &str, more: Value) -> BareMetalHost {
     let mut host = json!({

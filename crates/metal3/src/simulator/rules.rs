@@ -204,7 +204,7 @@ impl Pass<'_> {
         self.draft.forget_error();
         self.draft.forget_failures();
         self.draft.status.provisioning.id = Some(self.host.name().to_owned());
-        let state = if self.host.spec.externally_provisioned == Some(true) {
+        let state = if self.host.is_externally_provisioned() {
             ProvisioningState::ExternallyProvisioned
         } else if self.is_inspection_disabled() {
             ProvisioningState::Preparing
@@ -234,7 +234,7 @@ impl Pass<'_> {
     }
 
     fn available(mut self) -> Step {
-        if self.host.spec.externally_provisioned == Some(true) {
+        if self.host.is_externally_provisioned() {
             return self.draft.enter(ProvisioningState::ExternallyProvisioned);
         }
         if self.is_to_be_provisioned() {
@@ -282,7 +282,7 @@ impl Pass<'_> {
     }
 
     fn externally_provisioned(mut self) -> Step {
-        if self.host.spec.externally_provisioned == Some(true) {
+        if self.host.is_externally_provisioned() {
             return self.power();
         }
         // What is on the disk is taken to be what the spec says, so that a host whose spec names an

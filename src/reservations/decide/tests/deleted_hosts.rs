@@ -75,13 +75,7 @@ fn a_host_that_goes_while_it_is_released_is_released() {
 
 #[test]
 fn an_end_leaves_a_host_alone_that_nobody_has_and_that_is_being_deleted() {
-    let mut world = World::new(&json!({
-        "source": {"provider": "portal"},
-        "resource": {"name": "srv"},
-        "window": {"start": START},
-        "lifecycle": {"desiredState": "Released"},
-    }));
-    world.host["spec"]["image"] = json!({"url": "http://by-hand"});
+    let mut world = World::ended_without_id();
     world.operator_provisions(START);
     deletes(&mut world);
     assert_eq!(world.settle(), []);

@@ -126,13 +126,7 @@ fn only_an_end_clears_a_host_that_nothing_holds() {
 
 #[test]
 fn a_host_that_no_operator_can_reach_is_not_held_for_ever_by_an_end() {
-    let mut world = World::new(&json!({
-        "source": {"provider": "portal"},
-        "resource": {"name": "srv"},
-        "window": {"start": START},
-        "lifecycle": {"desiredState": "Released"},
-    }));
-    world.host["spec"]["image"] = json!({"url": "http://by-hand"});
+    let mut world = World::ended_without_id();
     world.host["status"]["provisioning"]["state"] = json!("unmanaged");
     world.settle();
     assert_eq!(world.phase(), Some(Phase::Released));
@@ -154,13 +148,7 @@ fn an_end_frees_a_host_that_the_operator_never_brought_as_far_as_an_image() {
         ("deprovisioning", false),
         ("a state of tomorrow", false),
     ] {
-        let mut world = World::new(&json!({
-            "source": {"provider": "portal"},
-            "resource": {"name": "srv"},
-            "window": {"start": START},
-            "lifecycle": {"desiredState": "Released"},
-        }));
-        world.host["spec"]["image"] = json!({"url": "http://by-hand"});
+        let mut world = World::ended_without_id();
         world.host["status"]["provisioning"]["state"] = json!(state);
         world.host["status"]["operationalStatus"] = json!("error");
         let cleared = [Action::Claim, Action::Clear];

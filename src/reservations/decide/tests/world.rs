@@ -62,6 +62,18 @@ impl World {
         }))
     }
 
+    /// An END that names no booking, on a host with an image that somebody put there by hand.
+    pub(super) fn ended_without_id() -> Self {
+        let mut world = Self::new(&json!({
+            "source": {"provider": "portal"},
+            "resource": {"name": "srv"},
+            "window": {"start": START},
+            "lifecycle": {"desiredState": "Released"},
+        }));
+        world.host["spec"]["image"] = json!({"url": "http://by-hand"});
+        world
+    }
+
     pub(super) fn host(&self) -> BareMetalHost {
         serde_json::from_value(self.host.clone()).unwrap()
     }
