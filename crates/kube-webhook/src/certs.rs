@@ -37,7 +37,7 @@ pub use trust::{Distrust, Validity, bundle, certificates, verify};
 /// the exchange.
 #[derive(Clone)]
 pub struct TlsIdentity {
-    current: Arc<Current>,
+    current: Arc<Current<CertifiedKey>>,
     files: Option<Files>,
 }
 
@@ -49,7 +49,7 @@ impl TlsIdentity {
     /// If either can't be read, or the key isn't the leaf's.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         Ok(Self {
-            current: Arc::new(Current(RwLock::new(certified(chain, key)?))),
+            current: Arc::new(Current::of(certified(chain, key)?)),
             files: None,
         })
     }
@@ -155,7 +155,7 @@ impl fmt::Debug for TlsIdentity {
 /// A chain and its key that belong together, and that aren't presented yet.
 #[must_use]
 pub struct Renewal {
-    current: Arc<Current>,
+    current: Arc<Current<CertifiedKey>>,
     pair: Arc<CertifiedKey>,
 }
 
@@ -297,19 +297,24 @@ pub(crate) fn provider() -> CryptoProvider {
     ring::default_provider()
 }
 
-struct Current(RwLock<Arc<CertifiedKey>>);
+/// What counts at present, as an exchange leaves it.
+struct Current<T>(RwLock<Arc<T>>);
 
-impl Current {
-    fn get(&self) -> Arc<CertifiedKey> {
+impl<T> Current<T> {
+    fn of(first: Arc<T>) -> Self {
+        Self(RwLock::new(first))
+    }
+
+    fn get(&self) -> Arc<T> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set(&self, certified: Arc<CertifiedKey>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
+    fn set(&self, next: Arc<T>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = next;
     }
 }
 
-impl fmt::Debug for Current {
+impl<T> fmt::Debug for Current<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Current").finish_non_exhaustive()
     }

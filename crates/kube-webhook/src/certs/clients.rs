@@ -7,17 +7,12 @@
 //! what it shows; whether that is good for anything is looked at for each request, by what is trusted
 //! by then.
 
-use std::{
-    fmt,
-    future::Future,
-    path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{fmt, future::Future, path::PathBuf, sync::Arc};
 
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, UnixTime},
     server::{
         WebPkiClientVerifier,
@@ -25,12 +20,12 @@ use rustls::{
     },
 };
 
-use super::{TlsError, certificates, follow, provider, read};
+use super::{Current, TlsError, certificates, follow, provider, read};
 
 /// The CAs whose client certificates are accepted. Clones share an exchange.
 #[derive(Clone)]
 pub struct ClientCas {
-    current: Arc<RwLock<Trusted>>,
+    current: Arc<Current<Trusted>>,
     file: Option<PathBuf>,
 }
 
@@ -46,7 +41,7 @@ impl ClientCas {
     /// If there is none that can be used.
     pub fn from_pem(pem: &[u8]) -> Result<Self, TlsError> {
         Ok(Self {
-            current: Arc::new(RwLock::new(Trusted::of(pem)?)),
+            current: Arc::new(Current::of(Arc::new(Trusted::of(pem)?))),
             file: None,
         })
     }
@@ -75,11 +70,10 @@ impl ClientCas {
             return Ok(false);
         };
         let renewed = Trusted::of(&read(file).await?)?;
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        if renewed.cas == current.cas {
+        if renewed.cas == self.current.get().cas {
             return Ok(false);
         }
-        *current = renewed;
+        self.current.set(Arc::new(renewed));
         Ok(true)
     }
 
@@ -94,15 +88,15 @@ impl ClientCas {
     ///
     /// Why it isn't.
     pub(crate) fn judge(&self, chain: &ClientChain) -> Result<(), Error> {
-        let verifier = {
-            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(&current.verifier)
-        };
         let (leaf, intermediates) = chain
             .0
             .split_first()
             .ok_or(Error::NoCertificatesPresented)?;
-        verifier.verify_client_cert(leaf, intermediates, UnixTime::now())?;
+        let current = self.current.get();
+        let now = UnixTime::now();
+        current
+            .verifier
+            .verify_client_cert(leaf, intermediates, now)?;
         Ok(())
     }
 }
@@ -136,11 +130,11 @@ impl Trusted {
 
 /// Asks for a certificate, insists on none, and takes whatever comes with its key.
 #[derive(Debug)]
-pub(crate) struct AskOnly(Arc<CryptoProvider>);
+pub(crate) struct AskOnly(WebPkiSupportedAlgorithms);
 
 impl AskOnly {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(provider()))
+        Self(provider().signature_verification_algorithms)
     }
 }
 
@@ -169,8 +163,7 @@ impl ClientCertVerifier for AskOnly {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
+        verify_tls12_signature(message, certificate, signed, &self.0)
     }
 
     fn verify_tls13_signature(
@@ -179,12 +172,11 @@ impl ClientCertVerifier for AskOnly {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
+        verify_tls13_signature(message, certificate, signed, &self.0)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.0.supported_schemes()
     }
 }
 

@@ -46,7 +46,8 @@ pub(super) fn convert(
 ) -> Option<()> {
     let source = Source::of(parts)?;
     let made = spoke.translate(direction, &source)?;
-    source.became(&made)?.write(api_version, out)
+    let finished = source.became(&made, |key, value| source.has_metadata(key, value))?;
+    finished.write(api_version, out)
 }
 
 /// The same, if nothing is lost: the way back gives the same content. Then no annotation is needed,
@@ -74,7 +75,7 @@ pub(super) fn convert_lossless(
     let original = Original::of(&source)?;
     let source = source.laid_out(&original);
     let made = spoke.translate(direction, &source)?;
-    let finished = source.became(&made)?;
+    let finished = source.became(&made, |key, value| original.has_metadata(key, value))?;
     spoke
         .leads_to(direction.back(), &finished, &original)
         .then(|| finished.write(api_version, out))?
@@ -127,17 +128,18 @@ impl<'p> Source<'p> {
 
     /// What the converter made of it, if it left labels and annotations as they were, the only
     /// metadata that counts.
-    fn became(&self, made: &'p Tape<'_>) -> Option<Source<'p>>
+    fn became(
+        &self,
+        made: &'p Tape<'_>,
+        has_metadata: impl Fn(&str, Item<'_>) -> bool,
+    ) -> Option<Source<'p>>
     where
         Self: 'p,
     {
         let mut content = Vec::with_capacity(4);
         for (key, value) in made.root().fields() {
             if key == "metadata" {
-                let mut counting = value
-                    .fields()
-                    .filter(|(key, value)| COUNTING.contains(key) && !value.is_null());
-                if !counting.all(|(key, value)| self.has_metadata(key, value)) {
+                if !keeps(value, &has_metadata) {
                     return None;
                 }
             } else if !OWN.contains(&key) && (self.has(key) || !value.is_empty()) {
@@ -226,6 +228,14 @@ impl<'p> Source<'p> {
         out.push(b'}');
         Some(())
     }
+}
+
+/// Whether a converter's labels and annotations are those that came.
+fn keeps(made: Item<'_>, has_metadata: impl Fn(&str, Item<'_>) -> bool) -> bool {
+    let mut counting = made
+        .fields()
+        .filter(|(key, value)| COUNTING.contains(key) && !value.is_null());
+    counting.all(|(key, value)| has_metadata(key, value))
 }
 
 /// The fields that every object has.

@@ -13,8 +13,8 @@ use std::{borrow::Cow, fmt};
 use serde::{
     Deserialize, Deserializer,
     de::{
-        self, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
-        Visitor,
+        self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+        value::MapAccessDeserializer,
     },
     forward_to_deserialize_any,
 };
@@ -261,7 +261,9 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     ) -> Result<V::Value, Declined> {
         match self.scan.peek() {
             Some(b'"') => visitor.visit_enum(self.text()?.into_deserializer()),
-            Some(b'{') => self.within(*b"{}", |reader| visitor.visit_enum(Within::of(reader))),
+            Some(b'{') => self.within(*b"{}", |reader| {
+                visitor.visit_enum(MapAccessDeserializer::new(Within::of(reader)))
+            }),
             _ => Err(Declined),
         }
     }
@@ -280,7 +282,7 @@ fn visit_text<'de, V: Visitor<'de>>(text: Cow<'de, str>, visitor: V) -> Result<V
     }
 }
 
-/// The elements of a list, the fields of an object, or the one field that is an enum's variant.
+/// The elements of a list, or the fields of an object.
 struct Within<'r, 'de> {
     reader: &'r mut Reader<'de>,
     is_first: bool,
@@ -327,40 +329,6 @@ impl<'de> MapAccess<'de> for Within<'_, 'de> {
     }
 }
 
-impl<'de> EnumAccess<'de> for Within<'_, 'de> {
-    type Error = Declined;
-    type Variant = Self;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Declined> {
-        let variant = seed.deserialize(self.reader.field_name()?)?;
-        Ok((variant, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Within<'_, 'de> {
-    type Error = Declined;
-
-    fn unit_variant(self) -> Result<(), Declined> {
-        Deserialize::deserialize(self.reader)
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Declined> {
-        seed.deserialize(self.reader)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Declined> {
-        self.reader.deserialize_seq(visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Declined> {
-        self.reader.deserialize_struct("", fields, visitor)
-    }
-}
-
 /// A field's name. To types that aren't strings it is none.
 pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
 
@@ -377,12 +345,9 @@ impl<'de> Deserializer<'de> for Key<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _: &'static str,
         visitor: V,
     ) -> Result<V::Value, Declined> {
-        if name == UNREAD {
-            return Err(Declined);
-        }
         visitor.visit_newtype_struct(self)
     }
 

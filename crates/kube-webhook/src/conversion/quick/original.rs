@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{COUNTING, OWN, Source};
+use super::{COUNTING, OWN, Source, keeps};
 use crate::envelope::{Item, Piece, Tape};
 
 pub(in crate::conversion) struct Original<'t> {
@@ -50,7 +50,7 @@ impl<'t> Original<'t> {
         let mut found = 0;
         for (key, value) in made.root().fields() {
             let is_same = match of(&self.content, key) {
-                _ if key == "metadata" => self.has_metadata(value),
+                _ if key == "metadata" => keeps(value, |key, value| self.has_metadata(key, value)),
                 _ if OWN.contains(&key) => true,
                 original => {
                     let is_dropped = value.is_empty() && !source.has(key);
@@ -68,10 +68,8 @@ impl<'t> Original<'t> {
         found == self.content.len()
     }
 
-    fn has_metadata(&self, made: Item<'_>) -> bool {
-        made.fields()
-            .filter(|(key, value)| COUNTING.contains(key) && !value.is_null())
-            .all(|(key, value)| of(&self.counting, key) == Some(value))
+    pub(super) fn has_metadata(&self, key: &str, value: Item<'_>) -> bool {
+        of(&self.counting, key) == Some(value)
     }
 }
 

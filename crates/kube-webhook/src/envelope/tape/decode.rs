@@ -3,17 +3,15 @@
 use std::borrow::Cow;
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserializer,
     de::{
-        DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+        DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+        value::MapAccessDeserializer,
     },
 };
 
 use super::{Item, Items, Node};
-use crate::envelope::{
-    json::UNREAD,
-    reader::{Declined, Key},
-};
+use crate::envelope::reader::{Declined, Key};
 
 /// What each type may be read from: a visitor that would take something else, too, isn't offered it
 /// by serde_json either.
@@ -99,12 +97,9 @@ impl<'t> Deserializer<'t> for Item<'t> {
 
     fn deserialize_newtype_struct<V: Visitor<'t>>(
         self,
-        name: &'static str,
+        _: &'static str,
         visitor: V,
     ) -> Result<V::Value, Declined> {
-        if name == UNREAD {
-            return Err(Declined);
-        }
         visitor.visit_newtype_struct(self)
     }
 
@@ -115,7 +110,9 @@ impl<'t> Deserializer<'t> for Item<'t> {
         visitor: V,
     ) -> Result<V::Value, Declined> {
         match self.node() {
-            Node::Object { .. } => visitor.visit_enum(self.within()),
+            Node::Object { .. } => {
+                self.whole(|items| visitor.visit_enum(MapAccessDeserializer::new(items)))
+            }
             _ => visitor.visit_enum(self.text().ok_or(Declined)?.into_deserializer()),
         }
     }
@@ -163,48 +160,5 @@ impl<'t> MapAccess<'t> for &mut Items<'t> {
 
     fn next_value_seed<S: DeserializeSeed<'t>>(&mut self, seed: S) -> Result<S::Value, Declined> {
         seed.deserialize(self.next().ok_or(Declined)?)
-    }
-}
-
-/// The one field that is an enum's variant.
-impl<'t> EnumAccess<'t> for Items<'t> {
-    type Error = Declined;
-    type Variant = Item<'t>;
-
-    fn variant_seed<S: DeserializeSeed<'t>>(
-        mut self,
-        seed: S,
-    ) -> Result<(S::Value, Item<'t>), Declined> {
-        match (self.name(), self.next(), self.next()) {
-            (Some(name), Some(content), None) => {
-                let variant = seed.deserialize(Key(Cow::Borrowed(name)))?;
-                Ok((variant, content))
-            }
-            _ => Err(Declined),
-        }
-    }
-}
-
-impl<'t> VariantAccess<'t> for Item<'t> {
-    type Error = Declined;
-
-    fn unit_variant(self) -> Result<(), Declined> {
-        Deserialize::deserialize(self)
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'t>>(self, seed: S) -> Result<S::Value, Declined> {
-        seed.deserialize(self)
-    }
-
-    fn tuple_variant<V: Visitor<'t>>(self, _: usize, visitor: V) -> Result<V::Value, Declined> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn struct_variant<V: Visitor<'t>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Declined> {
-        self.deserialize_struct("", fields, visitor)
     }
 }
