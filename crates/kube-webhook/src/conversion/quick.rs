@@ -93,8 +93,9 @@ pub(super) struct Source<'p> {
 
 impl<'p> Source<'p> {
     fn of(parts: &'p Parts<'_>) -> Option<Self> {
-        // Without a spec, the type must be offered one.
-        if !parts.has("spec") {
+        // Without a spec, the type must be offered one. And names are looked for one by one here:
+        // of an object with very many, that would take for ever.
+        if !parts.has("spec") || parts.content.len() > FEW {
             return None;
         }
         let metadata = parts.metadata.as_deref()?;
@@ -238,6 +239,8 @@ fn keeps(made: Item<'_>, has_metadata: impl Fn(&str, Item<'_>) -> bool) -> bool 
     counting.all(|(key, value)| has_metadata(key, value))
 }
 
+/// The fields of an object beside its own, at most; one that Kubernetes knows has three or four.
+const FEW: usize = 32;
 /// The fields that every object has.
 const OWN: [&str; 3] = ["apiVersion", "kind", "metadata"];
 /// The metadata that the API server takes from an answer.

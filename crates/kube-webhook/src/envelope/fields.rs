@@ -8,9 +8,11 @@ pub(crate) struct Fields<'a, V>(Vec<(Text<'a>, V)>);
 impl<'a> Fields<'a, Json<'a>> {
     /// Those of `object` that have one of the names; what follows the last of them isn't read.
     pub(crate) fn named(names: &[&str], object: Json<'a>) -> Option<Self> {
+        let mut sorted = names.to_vec();
+        sorted.sort_unstable();
         let mut fields = Vec::with_capacity(names.len());
         reader::fields(object, |name, value| {
-            if names.contains(&&*name) {
+            if sorted.binary_search(&&*name).is_ok() {
                 fields.push((name.into(), value));
             }
             fields.len() == names.len()

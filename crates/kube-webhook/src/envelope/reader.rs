@@ -120,10 +120,11 @@ impl<'a> Reader<'a> {
         content: impl FnOnce(&mut Self) -> Result<T, Declined>,
     ) -> Result<T, Declined> {
         self.scan.eat(opening).ok_or(Declined)?;
-        self.depth -= 1;
-        if self.depth == 0 {
+        // Before it counts: a visitor may go on after an element that failed.
+        if self.depth == 1 {
             return Err(Declined);
         }
+        self.depth -= 1;
         let content = content(self)?;
         self.depth += 1;
         self.scan.eat(closing).ok_or(Declined)?;

@@ -142,6 +142,37 @@ fn depth_is_limited_as_serde_json_limits_it() {
     }
 }
 
+/// Lists of lists, of which it takes as many as can be read.
+struct Forgiving;
+
+impl<'de> Deserialize<'de> for Forgiving {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Lists;
+
+        impl<'de> Visitor<'de> for Lists {
+            type Value = Forgiving;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut lists: A) -> Result<Forgiving, A::Error> {
+                lists.next_element::<Forgiving>().ok();
+                lists.next_element::<Forgiving>().ok();
+                Ok(Forgiving)
+            }
+        }
+
+        deserializer.deserialize_seq(Lists)
+    }
+}
+
+#[test]
+fn who_goes_on_after_a_failure_gets_no_deeper_either() {
+    let text = format!("{},[[[[", "[".repeat(128));
+    assert!(read::<Forgiving>(&text).is_none());
+}
+
 #[test]
 fn what_is_not_looked_into_is_the_text_itself() {
     #[derive(Deserialize)]
