@@ -77,7 +77,7 @@ impl Traffic {
         );
         eprintln!("{counts}");
         assert!(failures.is_empty(), "{counts}: {failures:#?}");
-        assert_eq!(failed, 0, "{counts}");
+        assert_eq!(failed, 0, "{counts}:\n{}", after.samples);
         assert!(admissions + conversions >= calls, "{counts}");
     }
 }
@@ -109,6 +109,8 @@ struct Served {
     conversions: u64,
     /// Of them, those that failed, also those whose failure nobody saw.
     failed: u64,
+    /// Those of failures, to be read.
+    samples: String,
 }
 
 impl Served {
@@ -117,15 +119,18 @@ impl Served {
         let sum = |name: &str, label: &str| sum(&metrics, name, label);
         let conversion = "apiserver_conversion_webhook_request_total";
         let ours = "harbormaster";
-        let failed = [
-            sum("apiserver_admission_webhook_rejection_count", ours),
-            sum("apiserver_admission_webhook_fail_open_count", ours),
-            sum(conversion, r#"result="failure""#),
+        let failures = [
+            ("apiserver_admission_webhook_rejection_count", ours),
+            ("apiserver_admission_webhook_fail_open_count", ours),
+            (conversion, r#"result="failure""#),
         ];
+        let failed = failures.map(|(name, label)| sum(name, label));
+        let samples = failures.map(|(name, label)| samples(&metrics, name, label).join("\n"));
         Self {
             admissions: sum("apiserver_admission_webhook_request_total", ours),
             conversions: sum(conversion, ""),
             failed: failed.iter().sum(),
+            samples: samples.join("\n"),
         }
     }
 }
@@ -166,11 +171,15 @@ async fn metrics(client: &Client) -> String {
     client.request_text(request).await.unwrap()
 }
 
-/// Of all samples of a metric whose labels hold a text.
+/// Those of a metric whose labels hold a text.
+fn samples<'a>(metrics: &'a str, name: &str, label: &str) -> Vec<&'a str> {
+    let is_of = |line: &&str| line.starts_with(&format!("{name}{{")) && line.contains(label);
+    metrics.lines().filter(is_of).collect()
+}
+
+/// Of all such samples.
 fn sum(metrics: &str, name: &str, label: &str) -> u64 {
-    let samples = metrics
-        .lines()
-        .filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label));
+    let samples = samples(metrics, name, label).into_iter();
     let values = samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
     values.map(|value| value as u64).sum()
 }
