@@ -104,7 +104,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
         let shared = set(seed, options);
         let broken = play(&shared).await.err();
         let mut world = shared.world();
-        world.coverage.busiest = world.pace.most();
+        world.coverage.busiest = world.pace.take_most();
         Outcome {
             coverage: world.coverage.clone(),
             broken,

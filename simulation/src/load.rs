@@ -38,6 +38,8 @@ pub struct Load {
     pub transitions: u64,
     /// Time that passed here while they were served.
     pub took: Duration,
+    /// The promise that was broken, if one was; not to serve everybody is to break one.
+    pub broken: Option<String>,
 }
 
 /// Serves `bookings` one-hour bookings, spread over `hosts` hosts, back to back.
@@ -50,6 +52,8 @@ pub fn load(hosts: usize, bookings: usize) -> Load {
         let options = Options::default();
         let shared = equip(World::quiet(&options), &options, false);
         let begun = shared.world().now;
+        let all = u64::try_from(bookings).unwrap_or(u64::MAX);
+        shared.world().pace.allow_for(all);
         let first = begun + SignedDuration::from_hours(3);
         book(&shared, hosts, bookings, first);
         play(&shared, begun + SignedDuration::from_hours(1)).await;
@@ -63,19 +67,22 @@ pub fn load(hosts: usize, bookings: usize) -> Load {
         let started = Instant::now();
         let hours = bookings.div_ceil(hosts) * 2 + 3;
         let end = SignedDuration::from_hours(i64::try_from(hours).unwrap_or(i64::MAX));
-        let bookings = u64::try_from(bookings).unwrap_or(u64::MAX);
         play_while(&shared, first + end, |world| {
-            world.coverage.met.get("phase Released") < Some(&bookings)
+            world.coverage.met.get("phase Released") < Some(&all)
         })
         .await;
         let took = started.elapsed();
         let serving = counted(&shared);
         let phases = serving.met.iter();
         let phases = phases.filter(|(what, _)| what.starts_with("phase "));
+        let world = shared.world();
+        let broken = world.broken.clone();
+        let broken = broken.or_else(|| world.pace.check().err());
         Load {
-            bookings,
+            bookings: all,
             served: serving.met.get("phase Released").copied().unwrap_or(0),
             transitions: phases.map(|(_, times)| times).sum(),
+            broken: broken.or_else(|| world.at_rest().err()),
             accepting,
             waiting,
             serving,
@@ -107,6 +114,9 @@ impl fmt::Display for Load {
             bookings, served, ..
         } = self;
         writeln!(f, "{served} of {bookings} bookings served")?;
+        if let Some(broken) = &self.broken {
+            writeln!(f, "BROKEN: {broken}")?;
+        }
         for (what, part) in [
             ("accepted", &self.accepting),
             ("waiting an hour", &self.waiting),
@@ -143,7 +153,7 @@ impl fmt::Display for Load {
 /// What was counted since this was last asked.
 fn counted(shared: &Shared) -> Coverage {
     let mut world = shared.world();
-    world.coverage.busiest = world.pace.most();
+    world.coverage.busiest = world.pace.take_most();
     std::mem::take(&mut world.coverage)
 }
 
@@ -186,7 +196,8 @@ async fn play_while(shared: &Arc<Shared>, until: Timestamp, goes_on: impl Fn(&Wo
     loop {
         let next = {
             let world = shared.world();
-            if !goes_on(&world) {
+            let is_well = world.broken.is_none() && world.pace.check().is_ok();
+            if !is_well || !goes_on(&world) {
                 return;
             }
             let machine = world.machines.first().map(|(at, name)| (at, true, name));

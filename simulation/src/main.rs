@@ -117,13 +117,17 @@ impl Soak {
 }
 
 fn measure(hosts: usize, bookings: usize) -> ExitCode {
-    if hosts == 0 {
-        println!("there must be a host");
+    if hosts == 0 || bookings == 0 {
+        println!("there must be a host, and a booking");
         return ExitCode::FAILURE;
     }
     println!("{bookings} bookings of {hosts} hosts");
-    println!("{}", load(hosts, bookings));
-    ExitCode::SUCCESS
+    let load = load(hosts, bookings);
+    println!("{load}");
+    match load.broken {
+        None => ExitCode::SUCCESS,
+        Some(_) => ExitCode::FAILURE,
+    }
 }
 
 fn replay(seed: u64, options: &Options) -> ExitCode {
