@@ -30,6 +30,7 @@ pub enum Fault {
     OperatorDown,
     ProvisioningError,
     RecordDeleted,
+    RecordForced,
     ServerError,
     StrangerClaims,
     TwoLeaders,
@@ -39,7 +40,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::AnswerLost,
         Self::CleaningDisabled,
         Self::CleaningError,
@@ -61,6 +62,7 @@ impl Fault {
         Self::OperatorDown,
         Self::ProvisioningError,
         Self::RecordDeleted,
+        Self::RecordForced,
         Self::ServerError,
         Self::StrangerClaims,
         Self::TwoLeaders,

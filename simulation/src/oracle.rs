@@ -42,6 +42,8 @@ struct Record {
     name: String,
     person: Option<String>,
     is_over: bool,
+    /// When the record itself went.
+    gone: Option<Timestamp>,
     /// Its status says that nothing more comes.
     is_finished: bool,
     ends: BTreeSet<Timestamp>,
@@ -55,6 +57,8 @@ struct Record {
 pub(crate) struct Oracle {
     disks: BTreeMap<String, Disk>,
     records: BTreeMap<String, Record>,
+    /// When hosts and calendars were last written.
+    touched: BTreeMap<(Kind, String), Timestamp>,
     /// When a host last got other labels, and which it had before.
     relabelled: BTreeMap<String, (Timestamp, BTreeMap<String, String>)>,
 }
@@ -86,6 +90,10 @@ impl Oracle {
         times: Times,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
+        if matches!(change.kind, Kind::Calendar | Kind::Host) {
+            let touched = (change.kind, change.name.clone());
+            self.touched.insert(touched, times.now);
+        }
         match change.kind {
             Kind::Host => self.host(writer, change, server, times),
             Kind::Reservation => self.reservation(change, server, times, coverage),
@@ -107,7 +115,8 @@ impl Oracle {
     ) -> Result<(), String> {
         let Some(after) = change.after.as_ref().map(reservation) else {
             if let Some(uid) = change.before.as_ref().and_then(uid_of) {
-                self.records.entry(uid).or_default().is_over = true;
+                let record = self.records.entry(uid).or_default();
+                (record.is_over, record.gone) = (true, Some(times.now));
             }
             return Ok(());
         };
@@ -133,6 +142,10 @@ impl Oracle {
                 ));
             }
         }
+        if after.is_finished() && !was_finished {
+            self.waited_for_a_reason(&after, server, times)?;
+        }
+        let record = self.records.entry(uid.clone()).or_default();
         let status = after.status.unwrap_or_default();
         let begun = status.begin_time.as_ref().map(|time| time.0);
         record.begun = record.begun.or(begun);

@@ -21,6 +21,8 @@ use crate::{
 /// Something that happens at its time.
 #[derive(Clone, Debug)]
 pub(crate) enum Deed {
+    /// The garbage collector takes a Secret whose owner is gone.
+    Collect(String),
     /// A replica's clock is turned.
     Clock(usize, SignedDuration),
     /// An event reaches the door.
@@ -29,12 +31,16 @@ pub(crate) enum Deed {
     DeleteHost(String),
     /// Somebody deletes a Reservation.
     DeleteRecord(String),
+    /// Somebody takes a Reservation away by force, and after a while frees the host that it had.
+    ForceRecord(String, SignedDuration),
     /// Somebody makes a host (again).
     MakeHost(String),
     /// Somebody makes a Reservation by hand.
     MakeRecord(Box<Value>),
     /// Somebody edits a host.
     PatchHost(String, Value),
+    /// Somebody breaks the glass of hosts whose holders are no more.
+    Salvage,
     /// Another project gives a host back.
     StrangerLeaves(String, String),
     /// A second replica believes that it leads, or no longer does.
@@ -299,6 +305,7 @@ impl World {
     pub(crate) fn act(&mut self, deed: Deed) {
         self.note(|| format!("DEED {deed:?}"));
         match deed {
+            Deed::Collect(secret) => self.collect(&secret),
             Deed::Clock(leader, by) => self.turn_clock(leader, by),
             Deed::TwoLeaders(are) => self.are_two_leading = are,
             Deed::MakeHost(name) => self.make_host(&name),
@@ -309,6 +316,8 @@ impl World {
             Deed::MakeRecord(object) => {
                 self.ask(Kind::Reservation, "", Verb::Create(*object));
             }
+            Deed::ForceRecord(name, later) => self.force(&name, later),
+            Deed::Salvage => self.salvage(),
             Deed::StrangerLeaves(host, machine) => self.stranger_leaves(&host, &machine),
             Deed::DeleteHost(name) => self.delete(Kind::Host, &name),
             Deed::DeleteRecord(name) => self.delete(Kind::Reservation, &name),
@@ -316,7 +325,7 @@ impl World {
         }
     }
 
-    fn delete(&mut self, kind: Kind, name: &str) {
+    pub(super) fn delete(&mut self, kind: Kind, name: &str) {
         let verb = Verb::Delete {
             uid: None,
             version: None,
@@ -340,6 +349,7 @@ impl World {
         self.are_two_leading = false;
         self.operator_back = Timestamp::MIN;
         self.strangers_leave();
+        self.salvage();
         for leader in 0..2 {
             self.turn_clock(leader, SignedDuration::ZERO);
         }

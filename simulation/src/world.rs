@@ -252,6 +252,9 @@ impl World {
             Kind::Calendar if is_seen => self.wake(&change.name, None),
             Kind::Reservation => {
                 self.index(&change);
+                if change.after.is_none() {
+                    self.collect_later(&format!("{}-userdata", change.name));
+                }
                 if is_seen {
                     self.due.set(&change.name, now);
                 } else {
@@ -259,9 +262,18 @@ impl World {
                     self.due.set_if_none(&change.name, now + LISTED_AGAIN);
                 }
             }
-            _ => {}
+            Kind::Secret => self.collect_later(&change.name),
+            Kind::Calendar => {}
         }
         answer
+    }
+
+    /// The garbage collector takes its time.
+    fn collect_later(&mut self, secret: &str) {
+        if self.is_orphan(secret) {
+            let at = self.now + COLLECTED;
+            self.later(at, Deed::Collect(secret.to_owned()));
+        }
     }
 
     fn index(&mut self, change: &Change) {
@@ -432,6 +444,9 @@ fn hosts_of(reservation: &Value) -> BTreeSet<String> {
 
 /// In place of a host's name, which is never empty.
 const ANY: &str = "";
+
+/// How long the garbage collector takes.
+const COLLECTED: Duration = Duration::from_secs(30);
 
 /// How long a lost watch may go unnoticed.
 const LISTED_AGAIN: Duration = Duration::from_secs(300);

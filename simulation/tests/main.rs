@@ -86,4 +86,11 @@ fn an_end_without_an_id_on_a_host_that_stays_in_preparing_is_over_at_some_time()
     assert_eq!(run(1921, &Options::default()).broken, None);
 }
 
+#[test]
+fn a_wish_gets_the_host_that_only_a_record_taken_away_by_force_had_booked() {
+    let outcome = run(110, &Options::default());
+    assert_eq!(outcome.broken, None);
+    assert!(outcome.coverage.faults.contains_key(&Fault::RecordForced));
+}
+
 const SCHEDULES: u64 = 60;

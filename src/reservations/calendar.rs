@@ -125,9 +125,13 @@ pub fn waits_for_an_open_end(
     candidate: &Booking,
     now: Timestamp,
 ) -> bool {
-    let from = start(candidate).max(now);
     let mut others = calendar.bookings.iter();
-    others.any(|other| other.uid != candidate.uid && end(other).is_none() && start(other) <= from)
+    others.any(|other| other.uid != candidate.uid && has_it_without_an_end(candidate, other, now))
+}
+
+/// Whether this other one is such a booking.
+pub fn has_it_without_an_end(candidate: &Booking, other: &Booking, now: Timestamp) -> bool {
+    end(other).is_none() && start(other) <= start(candidate).max(now)
 }
 
 /// How long after its window a reservation keeps its host from the next one.

@@ -4,6 +4,7 @@
 //! host that was just cleared must not look as if it had never been imaged). Called by the
 //! wiring; the only module that knows both the API server and `decide`.
 
+mod living;
 mod look;
 mod trigger;
 mod trouble;
@@ -22,6 +23,7 @@ use kube::{
         Controller,
         controller::{self, Action as Requeue, Config},
         events::{Recorder, Reporter},
+        reflector::Store,
         utils::Backoff,
         watcher,
     },
@@ -58,6 +60,8 @@ use crate::{
 pub struct Context {
     reservations: Api<Reservation>,
     seen_reservations: Api<Guarded<Reservation>>,
+    /// The Reservations as the controller's own watch shows them, where there is one.
+    seen: Option<Store<Guarded<Reservation>>>,
     hosts: Api<Guarded<BareMetalHost>>,
     host_resource: ApiResource,
     calendars: Api<Guarded<HostCalendar>>,
@@ -96,6 +100,7 @@ impl Context {
             calendars: Api::namespaced(client.clone(), namespace),
             reservations: Api::namespaced(client.clone(), namespace),
             seen_reservations: Api::namespaced(client.clone(), namespace),
+            seen: None,
             writer: HostWriter::new(hosts, secrets),
             hosts: Api::namespaced_with(client.clone(), namespace, &host_resource),
             recorder: Recorder::new(client, reporter()),
@@ -155,12 +160,13 @@ pub async fn run(mut context: Context, shutdown: BoxFuture<'static, ()>) {
     }
 }
 
-async fn control(context: Context, shutdown: BoxFuture<'static, ()>) {
-    let context = Arc::new(context);
+async fn control(mut context: Context, shutdown: BoxFuture<'static, ()>) {
     let controller = Controller::new(
         context.seen_reservations.clone(),
         watcher::Config::default(),
     );
+    context.seen = Some(controller.store());
+    let context = Arc::new(context);
     let store = controller.store();
     let mapper = move |host: Guarded<BareMetalHost>| concerned(&store, &host);
     let store = controller.store();
@@ -234,7 +240,10 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
     let Some(reservation) = read else {
         return Ok(None);
     };
-    let (host, calendar) = look(&reservation, context).await?;
+    let (host, calendar) = match look(&reservation, context).await {
+        Err(error) if was_overtaken(&error) => return Ok(Some(OVERTAKEN)),
+        looked => looked?,
+    };
     let mut decision = (context.decide)(
         &reservation,
         &calendar.bookings,
@@ -370,7 +379,7 @@ async fn act(
 /// any more.
 async fn withdraw_user_data(reservation: &Reservation, context: &Context) -> Result<(), ApiError> {
     let name = reservation.name_any();
-    if !look::lives(&name, reservation.metadata.uid.as_deref(), context).await? {
+    if !living::lives(&name, reservation.metadata.uid.as_deref(), context).await? {
         context.writer.remove_user_data(reservation).await?;
     }
     Ok(())

@@ -18,6 +18,7 @@ use kube::ResourceExt;
 use metal3::BareMetalHost;
 
 pub use self::conditions::{Conditions, failure};
+pub use self::timing::would_begin_early;
 use self::{booking::Slot, timing::Wanted};
 use super::{
     deployment::Deployment,

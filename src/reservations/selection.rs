@@ -16,15 +16,12 @@ use kube::{
 use metal3::BareMetalHost;
 
 use super::{
-    calendar::{self, Verdict, store::is_predecessors},
+    calendar::{self, Verdict},
     decide::decided_on,
     deployment,
     lookup::{Lookup, Shortage, claim, not_reservable},
 };
-use crate::api::{
-    calendar::{HostCalendar, HostCalendarStatus},
-    v1::Reservation,
-};
+use crate::api::{calendar::HostCalendarStatus, v1::Reservation};
 
 /// Whether a reservation takes whatever host bears its labels, and has not begun with one.
 pub fn is_choosing(reservation: &Reservation) -> bool {
@@ -38,12 +35,22 @@ pub fn would_do(reservation: &Reservation, labels: &BTreeMap<String, String>) ->
     matches!(selector(reservation), Some(Ok(selector)) if selector.matches(labels))
 }
 
-/// Whether it keeps the host whose calendar this is, so that no other need be looked at.
-/// `free_image` is what a free host of this site carries.
+/// A host, and what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    /// The host.
+    pub host: &'a BareMetalHost,
+    /// What its calendar says; nothing, if it has none.
+    pub calendar: &'a HostCalendarStatus,
+    /// Whether its claim belongs to a reservation that is not there any more.
+    pub is_forsaken: bool,
+}
+
+/// Whether it keeps this host, so that no other need be looked at. `free_image` is what a free
+/// host of this site carries.
 pub fn stays(
     reservation: &Reservation,
-    host: &BareMetalHost,
-    calendar: &HostCalendarStatus,
+    offer: &Offer<'_>,
     free_image: Option<&str>,
     now: Timestamp,
 ) -> bool {
@@ -51,17 +58,16 @@ pub fn stays(
         return false;
     };
     let candidate = calendar::candidate(reservation);
-    is_entitled(reservation, &selector, host)
-        && calendar::booking_of(calendar, &candidate.uid).is_some()
-        && usability(host, free_image).is_some_and(|usability| usability < Usability::Waited)
-        && !calendar::waits_for_an_open_end(calendar, &candidate, now)
+    is_entitled(reservation, &selector, offer.host)
+        && calendar::booking_of(offer.calendar, &candidate.uid).is_some()
+        && usability(offer, free_image).is_some_and(|usability| usability < Usability::Waited)
+        && !calendar::waits_for_an_open_end(offer.calendar, &candidate, now)
 }
 
 /// The host that it has in its calendar; else the one that it should book.
 pub fn pick(
     reservation: &Reservation,
-    hosts: &[BareMetalHost],
-    calendars: &[HostCalendar],
+    offers: &[Offer<'_>],
     free_image: Option<&str>,
     now: Timestamp,
 ) -> Lookup {
@@ -71,42 +77,32 @@ pub fn pick(
         None => return Lookup::NotFound,
     };
     let candidate = calendar::candidate(reservation);
-    let bookings = |host: &BareMetalHost| {
-        let mut calendars = calendars.iter();
-        let calendar = calendars.find(|calendar| calendar.name_any() == host.name());
-        let calendar = calendar.filter(|calendar| !is_predecessors(calendar, host));
-        let status = calendar.and_then(|calendar| calendar.status.clone());
-        status.unwrap_or_default()
-    };
-    let booked = hosts.iter().find(|host| {
-        calendar::booking_of(&bookings(host), &candidate.uid).is_some()
-            && is_entitled(reservation, &selector, host)
+    let booked = offers.iter().find(|offer| {
+        calendar::booking_of(offer.calendar, &candidate.uid).is_some()
+            && is_entitled(reservation, &selector, offer.host)
     });
     if let Some(booked) = booked
-        && stays(reservation, booked, &bookings(booked), free_image, now)
+        && stays(reservation, booked, free_image, now)
     {
-        return Lookup::Found(Box::new(booked.clone()));
+        return booked.host.clone().into();
     }
-    let can_be_had = |host: &BareMetalHost| {
-        let calendar = bookings(host);
-        let verdict = calendar::book(&calendar, &candidate, now);
+    let can_be_had = |offer: &Offer<'_>| {
+        let verdict = calendar::book(offer.calendar, &candidate, now);
         !matches!(verdict, Verdict::Overlap(_))
-            && !calendar::waits_for_an_open_end(&calendar, &candidate, now)
+            && !calendar::waits_for_an_open_end(offer.calendar, &candidate, now)
     };
-    let bearing: Vec<_> = hosts
+    let bearing: Vec<_> = offers
         .iter()
-        .filter(|host| selector.matches(host.labels()))
+        .filter(|offer| selector.matches(offer.host.labels()))
         .collect();
-    let mut free: Vec<_> = bearing
+    let free = bearing
         .iter()
-        .filter_map(|host| Some((usability(host, free_image)?, host.name(), *host)))
-        .filter(|(usability, ..)| *usability < Usability::Waited)
-        .filter(|(.., host)| can_be_had(host))
-        .collect();
-    free.sort_by_key(|&(usability, name, _)| (usability, name));
-    match (free.first(), booked) {
-        (Some((.., host)), _) => Lookup::Found(Box::new((*host).clone())),
-        (None, Some(booked)) => Lookup::Found(Box::new(booked.clone())),
+        .filter_map(|offer| Some((usability(offer, free_image)?, offer)))
+        .filter(|(usability, offer)| *usability < Usability::Waited && can_be_had(offer))
+        .min_by_key(|(usability, offer)| (*usability, offer.host.name()));
+    match (free, booked) {
+        (Some((_, offer)), _) => offer.host.clone().into(),
+        (None, Some(booked)) => booked.host.clone().into(),
         (None, None) if bearing.is_empty() => Lookup::NoneFree(Shortage::NoneBearing),
         (None, None) => Lookup::NoneFree(Shortage::AllTaken(bearing.len())),
     }
@@ -130,7 +126,8 @@ enum Usability {
     Waited,
 }
 
-fn usability(host: &BareMetalHost, free_image: Option<&str>) -> Option<Usability> {
+fn usability(offer: &Offer<'_>, free_image: Option<&str>) -> Option<Usability> {
+    let host = offer.host;
     if not_reservable(host).is_some() {
         return None;
     }
@@ -139,7 +136,7 @@ fn usability(host: &BareMetalHost, free_image: Option<&str>) -> Option<Usability
         Some(_) => claim(host).is_none(),
         None => deployment::has_leftover(host, free_image),
     };
-    if is_others || host.is_paused() || host.has_error() {
+    if is_others || offer.is_forsaken || host.is_paused() || host.has_error() {
         return Some(Usability::Waited);
     }
     Some(if host.is_available() && consumer.is_none() {

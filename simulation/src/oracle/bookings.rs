@@ -1,12 +1,19 @@
 //! What must hold of bookings: nobody is booked twice, nowhere and to no end.
 
-use harbormaster::api::calendar::{Booking, HostCalendar};
+use std::time::Duration;
+
+use harbormaster::api::{
+    calendar::{Booking, HostCalendar},
+    v1::Reservation,
+};
+use metal3::BareMetalHost;
 use serde_json::Value;
 
 use super::{Oracle, Times, Writer, host, reservation, uid_of};
 use crate::{
     api_server::{ApiServer, Change, Kind},
     coverage::Coverage,
+    world::FREE_IMAGE,
 };
 
 impl Oracle {
@@ -35,6 +42,53 @@ impl Oracle {
             Some(lost) => Err(format!(
                 "host {}: the booking of {} was lost by a write for {:?}",
                 change.name, lost.name, writer.concerns
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whose time was over before any host with its labels was free: then none was, not even one
+    /// that is booked by those alone who are no more.
+    pub(super) fn waited_for_a_reason(
+        &self,
+        wish: &Reservation,
+        server: &ApiServer,
+        times: Times,
+    ) -> Result<(), String> {
+        let long_ago = times.now - SEEN_BY_NOW;
+        let status = wish.status.as_ref();
+        let mut told = status.into_iter().flat_map(|status| &status.conditions);
+        let target = wish.spec.target.as_ref();
+        let labels = target.and_then(|target| target.selector.as_ref()?.match_labels.as_ref());
+        let made = wish.metadata.creation_timestamp.as_ref();
+        let (Some(labels), Some(made)) = (labels, made) else {
+            return Ok(());
+        };
+        let is_booked = status.is_some_and(|status| status.calendar.is_some());
+        if is_booked || made.0 > long_ago || !told.any(|it| it.reason == "WindowExpired") {
+            return Ok(());
+        }
+        let is_old = |kind: Kind, name: &str| {
+            let touched = self.touched.get(&(kind, name.to_owned()));
+            touched.is_none_or(|at| *at <= long_ago)
+        };
+        let is_dead = |booking: &Booking| {
+            let record = self.records.get(&booking.uid);
+            record.is_some_and(|record| record.gone.is_some_and(|gone| gone <= long_ago))
+        };
+        let free = server.all(Kind::Host).find(|(name, object)| {
+            let machine = host(object);
+            let calendar = server.one(Kind::Calendar, name);
+            is_old(Kind::Host, name)
+                && is_old(Kind::Calendar, name)
+                && self.bears(&machine, labels, times.now)
+                && is_lendable(&machine)
+                && calendar.is_none_or(|calendar| bookings(calendar).iter().all(is_dead))
+        });
+        match free {
+            Some((name, _)) => Err(format!(
+                "{} had no host until its time was over, and {name} was free",
+                wish.metadata.name.as_deref().unwrap_or_default()
             )),
             None => Ok(()),
         }
@@ -114,6 +168,20 @@ fn bookings(calendar: &Value) -> Vec<Booking> {
     calendar.status.unwrap_or_default().bookings
 }
 
+/// Whether nothing keeps anybody from lending it.
+fn is_lendable(host: &BareMetalHost) -> bool {
+    let image = host.wanted_image_url();
+    host.is_available()
+        && host.consumer().is_none()
+        && image.is_none_or(|url| url == FREE_IMAGE)
+        && !host.has_error()
+        && !host.is_paused()
+        && !host.is_detached()
+        && !host.is_deleting()
+        && !host.is_externally_provisioned()
+        && host.spec.automated_cleaning_mode.as_deref() != Some("disabled")
+}
+
 /// That of a host which is no more counts for nothing.
 fn is_of_a_living_host(calendar: &Value, server: &ApiServer) -> bool {
     let owner = &calendar["metadata"]["ownerReferences"][0];
@@ -121,3 +189,6 @@ fn is_of_a_living_host(calendar: &Value, server: &ApiServer) -> bool {
     let machine = server.one(Kind::Host, name);
     machine.and_then(uid_of).as_deref() == owner["uid"].as_str()
 }
+
+/// A few times as long as a lost watch goes unnoticed.
+const SEEN_BY_NOW: Duration = Duration::from_secs(20 * 60);

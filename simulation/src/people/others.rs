@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Deed, FAULTS_END, person_of};
@@ -35,6 +36,67 @@ pub(super) fn others(world: &mut World, hosts: &[String]) {
     if is_crowd {
         clocks_apart(world);
     }
+    force(world, hosts);
+}
+
+/// Somebody strips the finalizers of Reservations that they want out of the way: nobody takes
+/// back what these had.
+fn force(world: &mut World, hosts: &[String]) {
+    // From numbers of its own, once more.
+    let mut rng = Rng::with_seed(world.others.clone().u64(..) ^ 0xf0);
+    if rng.u8(0..4) > 0 {
+        return;
+    }
+    let mut names: Vec<_> = hosts.iter().map(|host| format!("host-{host}")).collect();
+    for id in 0..4 {
+        names.extend(["hand", "portal", "wish"].map(|kind| format!("{kind}-{id}")));
+    }
+    rng.shuffle(&mut names);
+    names.truncate(4);
+    if rng.bool() && world.happens(Fault::RecordForced) {
+        names.extend(endless(world, hosts, &mut rng));
+    }
+    for name in names {
+        let at = world.now + SignedDuration::from_mins(60) + some_minutes(&mut rng, 180);
+        world.later(at, Deed::ForceRecord(name, some_minutes(&mut rng, 120)));
+    }
+}
+
+/// Each host is booked without an end, and somebody wishes for one.
+fn endless(world: &mut World, hosts: &[String], rng: &mut Rng) -> Vec<String> {
+    let (now, person) = (world.now, person_of(0));
+    for host in hosts {
+        let start = now + some_minutes(rng, 240);
+        let target = json!({"hostRef": {"name": host}});
+        let object = reservation(&format!("endless-{host}"), &person, &target, (start, None));
+        let made = now + some_minutes(rng, 60);
+        world.later(made, Deed::MakeRecord(Box::new(object)));
+    }
+    let start = now + some_minutes(rng, 300);
+    let end = start + SignedDuration::from_mins(60) + some_minutes(rng, 60);
+    let target = json!({"selector": {"matchLabels": {RACK: "a"}}});
+    let object = reservation("wish-9", &person, &target, (start, Some(end)));
+    world.later(now, Deed::MakeRecord(Box::new(object)));
+    let named = hosts.iter().map(|host| format!("endless-{host}"));
+    named.collect()
+}
+
+/// One that somebody makes by hand.
+fn reservation(
+    name: &str,
+    person: &str,
+    target: &Value,
+    (start, end): (Timestamp, Option<Timestamp>),
+) -> Value {
+    json!({
+        "metadata": {"name": name},
+        "spec": {
+            "requester": {"id": person, "username": person},
+            "target": target,
+            "window": {"start": start.to_string(), "end": end.map(|end| end.to_string())},
+            "access": {"authorizedKeys": [{"key": format!("ssh-ed25519 AAAAC3Nz {person}")}]},
+        },
+    })
 }
 
 /// A Reservation of whichever host bears a label.
@@ -43,15 +105,8 @@ fn wish(world: &mut World, id: u32) {
     let rack = if world.others.u8(0..3) == 0 { "b" } else { "a" };
     let start = world.now + minutes(world, 240);
     let end = start + SignedDuration::from_mins(10) + minutes(world, 80);
-    let object = json!({
-        "metadata": {"name": format!("wish-{id}")},
-        "spec": {
-            "requester": {"id": person, "username": person},
-            "target": {"selector": {"matchLabels": {RACK: rack}}},
-            "window": {"start": start.to_string(), "end": end.to_string()},
-            "access": {"authorizedKeys": [{"key": format!("ssh-ed25519 AAAAC3Nz {person}")}]},
-        },
-    });
+    let target = json!({"selector": {"matchLabels": {RACK: rack}}});
+    let object = reservation(&format!("wish-{id}"), &person, &target, (start, Some(end)));
     let made = start - minutes(world, 90);
     world.later(made, Deed::MakeRecord(Box::new(object)));
     if world.drawn(Fault::RecordDeleted, 6) {
@@ -141,6 +196,57 @@ impl World {
         self.ask(Kind::Host, host, Verb::Json(patch));
     }
 
+    /// Takes a Reservation away, whatever it still has.
+    pub(super) fn force(&mut self, name: &str, salvaged: SignedDuration) {
+        let is_there = self.server.one(Kind::Reservation, name).is_some();
+        if !is_there || !self.happens(Fault::RecordForced) {
+            return;
+        }
+        self.acknowledged.remove(name);
+        let stripped = json!({"metadata": {"finalizers": null}});
+        self.patch(Actor::Admin, Kind::Reservation, name, stripped);
+        self.delete(Kind::Reservation, name);
+        let at = self.now + salvaged;
+        self.later(at, Deed::Salvage);
+    }
+
+    /// Frees hosts whose holders are no more, as one who breaks the glass would.
+    pub(super) fn salvage(&mut self) {
+        for host in self.host_names() {
+            let object = self.server.one(Kind::Host, &host);
+            let claim = object.map(|object| object["spec"]["consumerRef"].clone());
+            let claim = claim.unwrap_or_default();
+            if claim["kind"] != "Reservation" || self.is_owner_there(&claim) {
+                continue;
+            }
+            let cleared = json!({"spec": {
+                "consumerRef": null, "image": null, "customDeploy": null, "userData": null,
+                "online": false,
+            }});
+            self.patch(Actor::Admin, Kind::Host, &host, cleared);
+        }
+    }
+
+    /// What the garbage collector will do about a Secret.
+    pub(crate) fn is_orphan(&self, secret: &str) -> bool {
+        let object = self.server.one(Kind::Secret, secret);
+        let owner = object.map(|object| object["metadata"]["ownerReferences"][0].clone());
+        owner.is_some_and(|owner| !self.is_owner_there(&owner))
+    }
+
+    pub(super) fn collect(&mut self, secret: &str) {
+        if self.is_orphan(secret) {
+            self.delete(Kind::Secret, secret);
+        }
+    }
+
+    /// Whether the Reservation that is meant is there, as the same one.
+    fn is_owner_there(&self, owner: &Value) -> bool {
+        let name = owner["name"].as_str().unwrap_or_default();
+        let object = self.server.one(Kind::Reservation, name);
+        object.is_some_and(|object| object["metadata"]["uid"] == owner["uid"])
+    }
+
     /// Whoever is a stranger leaves.
     pub(super) fn strangers_leave(&mut self) {
         for host in self.host_names() {
@@ -169,6 +275,10 @@ fn minutes(world: &mut World, most: u64) -> SignedDuration {
             .others
             .i64(0..i64::try_from(most.as_secs()).unwrap_or(60)),
     )
+}
+
+fn some_minutes(rng: &mut Rng, most: i64) -> SignedDuration {
+    SignedDuration::from_secs(rng.i64(0..most * 60))
 }
 
 const RACK: &str = "example.com/rack";

@@ -69,9 +69,8 @@ impl CalendarStore {
         owner: Option<&BareMetalHost>,
         status: &HostCalendarStatus,
     ) -> Result<(), ApiError> {
-        let params = PostParams::default();
-        let mut calendar = match read {
-            Some(read) => read.clone(),
+        match read {
+            Some(read) => self.replace(read, status).await?,
             None => {
                 let new = HostCalendar {
                     metadata: ObjectMeta {
@@ -81,12 +80,24 @@ impl CalendarStore {
                     },
                     ..HostCalendar::default()
                 };
-                within_deadline(self.calendars.create(&params, &new)).await?
+                let params = PostParams::default();
+                let created = within_deadline(self.calendars.create(&params, &new)).await?;
+                self.replace(&created, status).await?
             }
         };
-        calendar.status = Some(status.clone());
-        within_deadline(self.calendars.replace_status(host, &params, &calendar)).await?;
         Ok(())
+    }
+
+    /// The same over one that is there; gives back what is stored now.
+    pub async fn replace(
+        &self,
+        read: &HostCalendar,
+        status: &HostCalendarStatus,
+    ) -> Result<HostCalendar, ApiError> {
+        let mut calendar = read.clone();
+        calendar.status = Some(status.clone());
+        let (name, params) = (read.name_any(), PostParams::default());
+        within_deadline(self.calendars.replace_status(&name, &params, &calendar)).await
     }
 
     fn owned_by(&self, host: &BareMetalHost) -> OwnerReference {

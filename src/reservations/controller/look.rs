@@ -1,10 +1,15 @@
 //! What a pass reads afresh beside its reservation: the host, and the host's calendar. Called
 //! by the controller's pass.
 
-use kube::{Resource, ResourceExt, api::ListParams};
-use metal3::BareMetalHost;
+use std::collections::BTreeMap;
 
-use super::{Context, pinned_name};
+use kube::{ResourceExt, api::ListParams};
+
+use super::{
+    Context,
+    living::{is_forsaken, without_the_dead},
+    pinned_name,
+};
 use crate::{
     api::{
         calendar::{HostCalendar, HostCalendarStatus},
@@ -14,7 +19,7 @@ use crate::{
         calendar::{self, store::is_predecessors},
         host::{ApiError, within_deadline},
         lookup::{self, Lookup, lookup},
-        selection,
+        selection::{self, Offer},
     },
 };
 
@@ -40,8 +45,7 @@ async fn read(
     if selection::is_choosing(reservation)
         && let Some((host, stored)) = kept_place(reservation, context).await?
     {
-        let calendar = count(reservation, stored, context).await?;
-        return Ok((host, calendar));
+        return Ok((host, stored.into()));
     }
     let host = find(reservation, context).await?;
     let calendar = find_calendar(reservation, &host, context).await?;
@@ -61,18 +65,23 @@ async fn kept_place(
     let Some(stored) = context.calendar_store.read(name).await? else {
         return Ok(None);
     };
-    let bookings = stored.status.clone().unwrap_or_default();
     let uid = reservation.uid().unwrap_or_default();
-    if calendar::booking_of(&bookings, &uid).is_none() {
+    let bookings = stored.status.as_ref();
+    if bookings.is_none_or(|bookings| calendar::booking_of(bookings, &uid).is_none()) {
         return Ok(None);
     }
     let host = within_deadline(context.hosts.get_opt(name)).await?;
     Ok(match host.map(Lookup::from) {
+        Some(Lookup::Found(host)) if is_predecessors(&stored, &host) => None,
         Some(Lookup::Found(host)) => {
+            let stored = without_the_dead(reservation, stored, context).await?;
+            let offer = Offer {
+                host: &host,
+                calendar: &stored.status.clone().unwrap_or_default(),
+                is_forsaken: is_forsaken(reservation, &host, context).await?,
+            };
             let free_image = context.policy.deprovision_image.as_deref();
-            let now = context.clock.now();
-            let stays = !is_predecessors(&stored, &host)
-                && selection::stays(reservation, &host, &bookings, free_image, now);
+            let stays = selection::stays(reservation, &offer, free_image, context.clock.now());
             stays.then_some((Lookup::Found(host), stored))
         }
         unreadable => unreadable.map(|unreadable| (unreadable, stored)),
@@ -104,22 +113,34 @@ async fn find(reservation: &Reservation, context: &Context) -> Result<Lookup, Ap
 async fn choose(reservation: &Reservation, context: &Context) -> Result<Lookup, ApiError> {
     let all = ListParams::default();
     let hosts = within_deadline(context.hosts.list(&all)).await?.items;
-    let hosts: Vec<_> = hosts.into_iter().filter_map(|host| host.0.ok()).collect();
     let calendars = within_deadline(context.calendars.list(&all)).await?.items;
-    let is_whole = |host: &BareMetalHost| {
-        // Nobody knows who is in a calendar that can't be read.
-        let mut broken = calendars.iter().filter(|calendar| calendar.0.is_err());
-        !broken.any(|calendar| calendar.name_any() == host.name())
-    };
-    let hosts: Vec<_> = hosts.into_iter().filter(is_whole).collect();
-    let calendars: Vec<_> = calendars
-        .iter()
-        .filter_map(|calendar| calendar.0.as_ref().ok().cloned())
-        .collect();
+    let calendars = calendars.into_iter();
+    let mut calendars: BTreeMap<_, _> = calendars.map(|it| (it.name_any(), it.0)).collect();
+    let mut known = Vec::new();
+    for host in hosts.into_iter().filter_map(|host| host.0.ok()) {
+        let calendar = match calendars.remove(host.name()) {
+            // Nobody knows who is in a calendar that can't be read.
+            Some(Err(_)) => continue,
+            Some(Ok(stored)) if !is_predecessors(&stored, &host) => stored,
+            Some(Ok(_)) | None => HostCalendar::default(),
+        };
+        let would_do = selection::would_do(reservation, host.labels());
+        let (calendar, is_forsaken) = if would_do {
+            let calendar = without_the_dead(reservation, calendar, context).await?;
+            (calendar, is_forsaken(reservation, &host, context).await?)
+        } else {
+            (calendar, false)
+        };
+        known.push((host, calendar.status.unwrap_or_default(), is_forsaken));
+    }
+    let offers = known.iter().map(|(host, calendar, is_forsaken)| Offer {
+        host,
+        calendar,
+        is_forsaken: *is_forsaken,
+    });
     Ok(selection::pick(
         reservation,
-        &hosts,
-        &calendars,
+        &offers.collect::<Vec<_>>(),
         context.policy.deprovision_image.as_deref(),
         context.clock.now(),
     ))
@@ -130,6 +151,15 @@ async fn choose(reservation: &Reservation, context: &Context) -> Result<Lookup, 
 pub(super) struct FoundCalendar {
     pub(super) stored: Option<HostCalendar>,
     pub(super) bookings: HostCalendarStatus,
+}
+
+impl From<HostCalendar> for FoundCalendar {
+    fn from(stored: HostCalendar) -> Self {
+        Self {
+            bookings: stored.status.clone().unwrap_or_default(),
+            stored: Some(stored),
+        }
+    }
 }
 
 async fn find_calendar(
@@ -153,48 +183,5 @@ async fn find_calendar(
         context.calendar_store.discard(&stored).await?;
         return Ok(FoundCalendar::default());
     }
-    count(reservation, stored, context).await
-}
-
-/// Whether a reservation is still there, as the same one, and not over.
-pub(super) async fn lives(
-    name: &str,
-    uid: Option<&str>,
-    context: &Context,
-) -> Result<bool, ApiError> {
-    let read = within_deadline(context.seen_reservations.get_opt(name)).await?;
-    Ok(read.is_some_and(|read| {
-        // Of one that can't be read, nobody knows that it is over.
-        let is_over = read.0.as_ref().is_ok_and(Reservation::is_finished);
-        read.meta().uid.as_deref() == uid && !is_over
-    }))
-}
-
-/// What counts of a calendar: whose record is over, or gone, is in nobody's way.
-async fn count(
-    reservation: &Reservation,
-    stored: HostCalendar,
-    context: &Context,
-) -> Result<FoundCalendar, ApiError> {
-    let mut bookings = stored.status.clone().unwrap_or_default();
-    let candidate = calendar::candidate(reservation);
-    let now = context.clock.now();
-    let in_the_way: Vec<_> = bookings
-        .bookings
-        .iter()
-        .filter(|other| other.uid != candidate.uid && calendar::overlaps(&candidate, other, now))
-        .cloned()
-        .collect();
-    for other in in_the_way {
-        // Whose record was taken away by force can't leave the calendar by itself.
-        if !lives(&other.name, Some(&other.uid), context).await?
-            && let Some(without) = calendar::unbook(&bookings, &other.uid, now)
-        {
-            bookings = without;
-        }
-    }
-    Ok(FoundCalendar {
-        stored: Some(stored),
-        bookings,
-    })
+    Ok(without_the_dead(reservation, stored, context).await?.into())
 }

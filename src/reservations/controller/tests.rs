@@ -179,6 +179,72 @@ async fn what_was_begun_with_a_host_is_not_chosen_for_again() {
     );
 }
 
+#[tokio::test]
+async fn a_wish_takes_a_host_whose_booking_belongs_to_nobody_any_more_and_takes_that_out() {
+    for end in [Value::Null, json!("2026-01-01T13:00:00Z")] {
+        let world = World::new();
+        world.put("reservations/wish", wish(json!({"rack": "1"}), json!({})));
+        world.put("baremetalhosts/a", host("a", "1"));
+        world.put("hostcalendars/a", calendar("a", end.clone()));
+        world.settle("wish").await;
+        assert_eq!(world.booked_on("wish"), ["a"], "until {end}");
+        assert_eq!(world.booked_on("ghost"), [""; 0], "until {end}");
+    }
+}
+
+#[tokio::test]
+async fn a_wish_does_not_move_for_a_booking_that_belongs_to_nobody_any_more() {
+    let world = World::new();
+    world.put("reservations/wish", wish(json!({"rack": "1"}), json!({})));
+    world.put("baremetalhosts/a", host("a", "1"));
+    world.settle("wish").await;
+    world.put("baremetalhosts/b", host("b", "1"));
+    let mut bookings = calendar("a", Value::Null)["status"]["bookings"].clone();
+    let own = world.object("hostcalendars/a")["status"]["bookings"][0].clone();
+    bookings.as_array_mut().unwrap().push(own);
+    world.edit(
+        "hostcalendars/a",
+        &json!({"status": {"bookings": bookings}}),
+    );
+    world.settle("wish").await;
+    assert_eq!(world.booked_on("wish"), ["a"]);
+    assert_eq!(world.booked_on("ghost"), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_wish_waits_for_no_host_whose_claim_belongs_to_nobody_any_more() {
+    let world = World::new();
+    world.put("reservations/wish", wish(json!({"rack": "1"}), json!({})));
+    let mut held = host("a", "1");
+    held["spec"]["consumerRef"] = json!({
+        "apiVersion": "harbormaster.dev/v1", "kind": "Reservation",
+        "namespace": "metal3", "name": "ghost", "uid": "uid-ghost",
+    });
+    world.put("baremetalhosts/a", held);
+    world.settle("wish").await;
+    assert_eq!(world.ready("wish"), "NoHostFree");
+    // As by somebody who broke the glass.
+    let free = json!({"spec": {"consumerRef": null}});
+    world.edit("baremetalhosts/a", &free);
+    world.settle("wish").await;
+    assert_eq!(world.booked_on("wish"), ["a"]);
+}
+
+#[tokio::test]
+async fn an_early_start_waits_for_nobody_who_is_no_more() {
+    let world = World::new();
+    let mut started = wish(json!({}), json!({}));
+    started["spec"]["target"] = json!({"hostRef": {"name": "a"}});
+    started["spec"]["lifecycle"] = json!({"desiredState": "Active"});
+    world.put("reservations/wish", started);
+    world.put("baremetalhosts/a", host("a", "1"));
+    world.put("hostcalendars/a", calendar("a", Value::Null));
+    world.sleep(Duration::from_secs(56 * 60));
+    world.settle("wish").await;
+    assert_eq!(world.holder("a").as_deref(), Some("wish"));
+    assert_eq!(world.booked_on("ghost"), [""; 0]);
+}
+
 /// An API server, a clock, and a controller that knows no other.
 struct World {
     server: Arc<Mutex<Server>>,
@@ -314,6 +380,10 @@ impl World {
         .collect()
     }
 
+    fn object(&self, path: &str) -> Value {
+        self.server().objects[path].clone()
+    }
+
     fn ready(&self, name: &str) -> String {
         let server = self.server();
         let object = &server.objects[&format!("reservations/{name}")];
@@ -437,6 +507,26 @@ fn host(name: &str, rack: &str) -> Value {
             "operationalStatus": "OK",
             "provisioning": {"state": ProvisioningState::Available.as_str(), "ID": "1"},
         },
+    })
+}
+
+/// A calendar with the booking of a Reservation that is not there.
+fn calendar(host: &str, end: Value) -> Value {
+    let mut booking = json!({
+        "uid": "uid-ghost", "name": "ghost", "start": "2026-01-01T08:00:00Z", "end": end,
+    });
+    if end.is_null() {
+        booking.as_object_mut().unwrap().remove("end");
+    }
+    json!({
+        "apiVersion": "harbormaster.dev/v1",
+        "kind": "HostCalendar",
+        "metadata": {"name": host, "namespace": "metal3", "ownerReferences": [{
+            "apiVersion": "metal3.io/v1alpha1", "kind": "BareMetalHost",
+            "name": host, "uid": format!("uid-{host}"),
+        }]},
+        "spec": {},
+        "status": {"bookings": [booking]},
     })
 }
 

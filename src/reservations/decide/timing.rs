@@ -80,6 +80,12 @@ fn begin(reservation: &Reservation) -> Option<Timestamp> {
     })
 }
 
+/// Whether it begins before its window does, as soon as nobody else is promised the time.
+pub fn would_begin_early(reservation: &Reservation, now: Timestamp) -> bool {
+    let start = reservation.spec.window.start.as_ref().map(|start| start.0);
+    begin(reservation).is_some_and(|begin| begin <= now) && start.is_some_and(|start| now < start)
+}
+
 /// When it ends by the clock alone. What was made by hand ends when it says; what came from
 /// an event is ended by an event, and by us when none came: after a grace, but for one that
 /// never had a host, and where the next one waits.

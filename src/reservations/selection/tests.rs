@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::calendar::Booking;
+use crate::api::calendar::{Booking, HostCalendar};
 
 fn host(name: &str, more: Value) -> BareMetalHost {
     let mut host = json!({
@@ -51,13 +51,33 @@ fn calendar(host: &str, uid: &str, from: &str, until: &str) -> HostCalendar {
     calendar
 }
 
+fn offer<'a>(host: &'a BareMetalHost, calendar: &'a HostCalendarStatus) -> Offer<'a> {
+    Offer {
+        host,
+        calendar,
+        is_forsaken: false,
+    }
+}
+
 fn picked(
     reservation: &Reservation,
     hosts: &[BareMetalHost],
     calendars: &[HostCalendar],
 ) -> Result<String, Shortage> {
     let now = "2026-01-01T09:00:00Z".parse().unwrap();
-    match pick(reservation, hosts, calendars, Some("http://idle"), now) {
+    let none = HostCalendarStatus::default();
+    let offers: Vec<_> = hosts
+        .iter()
+        .map(|host| {
+            let mut calendars = calendars.iter();
+            let calendar = calendars.find(|calendar| calendar.name_any() == host.name());
+            offer(
+                host,
+                calendar.map_or(&none, |it| it.status.as_ref().unwrap()),
+            )
+        })
+        .collect();
+    match pick(reservation, &offers, Some("http://idle"), now) {
         Lookup::Found(host) => Ok(host.name().to_owned()),
         Lookup::NoneFree(shortage) => Err(shortage),
         other => panic!("{other:?}"),
@@ -210,8 +230,12 @@ fn who_stays_is_told_by_its_own_host_and_calendar_alone() {
     let other = calendar("b", "uid-7", "2026-01-01T10:00:00Z", "2026-01-01T12:00:00Z");
     let now = "2026-01-01T09:00:00Z".parse().unwrap();
     let stays = |host: &BareMetalHost, calendar: &HostCalendar| {
-        let calendar = calendar.status.clone().unwrap();
-        super::stays(&gpu(), host, &calendar, None, now)
+        super::stays(
+            &gpu(),
+            &offer(host, calendar.status.as_ref().unwrap()),
+            None,
+            now,
+        )
     };
     let b = host("b", json!({}));
     assert!(stays(&b, &booked));
