@@ -21,7 +21,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, try_join_all},
+};
 use kube::Client;
 use kube_webhook::{Metrics, RegistrationError as HooksError, Target};
 use tokio::time::Instant;
@@ -196,10 +199,7 @@ impl Term<'_> {
             return Ok(Outcome::NotYet(why));
         }
         let now = SystemTime::now();
-        let mut lives = Vec::new();
-        for object in &self.objects {
-            lives.push(object.read().await?);
-        }
+        let lives = try_join_all(self.objects.iter().map(Object::read)).await?;
         let is_new = lives.iter().any(Option::is_none);
         let since = *self.ready_since.get_or_insert_with(Instant::now);
         if is_new && !self.is_registered && since.elapsed() < self.until_endpoint() {
@@ -216,7 +216,14 @@ impl Term<'_> {
                     info!(object = object.name(), "registered anew, as it was changed");
                 }
                 Applied::Changed => info!(object = object.name(), "registered"),
-                Applied::Cleared => outcome = Outcome::Again,
+                Applied::Cleared(fields) => {
+                    info!(
+                        object = object.name(),
+                        ?fields,
+                        "took away what others had put into our webhooks"
+                    );
+                    outcome = Outcome::Again;
+                }
             }
         }
         if outcome == Outcome::Done && !self.is_registered {

@@ -29,8 +29,8 @@ pub(super) struct RegistrationArgs {
     #[arg(long, env = REGISTER_URL, value_name = "BASE")]
     register_url: Option<String>,
 
-    /// The CA that API servers are to trust, PEM (--register, files)
-    /// [default: ca.crt beside TLS_CERT_FILE, if it is there]
+    /// The CA that API servers are to trust, PEM (--register, files): beside those in the caBundle; where
+    /// there is none, the caBundle stays as it is [default: ca.crt beside TLS_CERT_FILE, if it is there]
     #[arg(long, env = "REGISTER_CA_FILE", value_name = "FILE")]
     register_ca_file: Option<PathBuf>,
 }

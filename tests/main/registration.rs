@@ -48,6 +48,15 @@ async fn a_bare_cluster_calls_us_once_we_answer_and_what_is_broken_is_put_back()
         .await;
     }
 
+    // As our repairs are told that they were overtaken: by a test, they couldn't be.
+    let overtaken = json!([
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "1"},
+        {"op": "add", "path": "/webhooks", "value": []},
+    ]);
+    assert_eq!(site.refusal_of(overtaken).await, 409);
+    let tested = json!([{"op": "test", "path": "/metadata/resourceVersion", "value": "1"}]);
+    assert_eq!(site.refusal_of(tested).await, 422);
+
     // Whoever is elected next finds nothing to do.
     let next = site
         .start("two", &[&settings[..], &[("PORT", "0")]].concat())
@@ -136,6 +145,47 @@ async fn bundles_follow_the_certificates_of_each_mode() {
     site.close().await;
 }
 
+/// TLS_MODE=files without a ca.crt: whom callers trust is somebody else's to say.
+#[tokio::test]
+async fn a_bundle_of_which_we_know_nothing_outlives_our_repairs() {
+    let _turn = OWN_CONTROL_PLANE.lock().await;
+    let site = Site::open_bare().await;
+    let url = site.url();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let now = SystemTime::now();
+    let [ours, theirs] = ["ours", "theirs"].map(|name| Authority::create(name, now, day).unwrap());
+    let mounted = tempfile::tempdir().unwrap();
+    let [chain, key, ca] = ["tls.crt", "tls.key", "ca.crt"].map(|name| mounted.path().join(name));
+    let leaf = ours.issue(&["127.0.0.1".to_owned()], now, day).unwrap();
+    fs::write(&chain, leaf.chain).unwrap();
+    fs::write(&key, leaf.key).unwrap();
+    fs::write(&ca, &ours.pem().chain).unwrap();
+    let settings = [
+        ("REGISTER", "true"),
+        ("REGISTER_URL", &*url),
+        ("TLS_MODE", "files"),
+        ("TLS_CERT_FILE", chain.to_str().unwrap()),
+        ("TLS_KEY_FILE", key.to_str().unwrap()),
+    ];
+    let own = site.start("files", &settings).await;
+    until_registered(&site).await;
+    site.keep("kept").await;
+    let traffic = Traffic::start(&site.client, "kept", 2).await;
+
+    // What we wrote ourselves, when nobody tells us any more whom to trust.
+    fs::remove_file(&ca).unwrap();
+    until_repaired(&site, &own).await;
+    until_trusted(&site, &[&ours]).await;
+    // What somebody else has written since, such as cert-manager.
+    site.trust(&[&theirs, &ours]).await;
+    until_repaired(&site, &own).await;
+    until_trusted(&site, &[&theirs, &ours]).await;
+
+    traffic.stop("repaired without a CA of ours").await;
+    end(own).await;
+    site.close().await;
+}
+
 #[test]
 fn behind_a_service_no_call_comes_before_there_is_an_endpoint() {
     let test = "registration::behind_a_service_no_call_comes_before_there_is_an_endpoint";
@@ -161,6 +211,28 @@ fn behind_a_service_no_call_comes_before_there_is_an_endpoint() {
 async fn until_registered(site: &Site) {
     until("us to be registered", async || {
         (site.bundles().await.len() == WEBHOOKS).then_some(())
+    })
+    .await;
+}
+
+/// Breaks what an apply mends, and what it can't, and waits for all to be as it was.
+async fn until_repaired(site: &Site, own: &Own) {
+    let wanted = site.registration().await;
+    let selector = json!({"matchLabels": {"a": "b"}});
+    for (path, value) in [
+        ("failurePolicy", json!("Fail")),
+        ("objectSelector", selector),
+    ] {
+        let path = format!("/webhooks/0/{path}");
+        let broken = json!([{"op": "add", "path": path, "value": value}]);
+        site.patch_mutating(broken).await;
+        until(&path, async || {
+            (site.registration().await == wanted).then_some(())
+        })
+        .await;
+    }
+    until("a line of what was taken away", async || {
+        own.log().contains(": objectSelector").then_some(())
     })
     .await;
 }

@@ -126,6 +126,16 @@ impl Site {
         self.mutating().patch(NAME, &params, &patch).await.unwrap();
     }
 
+    /// The code of the API server's refusal of a change of our mutating configuration.
+    pub(crate) async fn refusal_of(&self, operations: Value) -> u16 {
+        let patch = Patch::Json::<()>(serde_json::from_value(operations).unwrap());
+        let params = PatchParams::default();
+        match self.mutating().patch(NAME, &params, &patch).await {
+            Err(kube::Error::Api(status)) => status.code,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Lets nobody convert.
     pub(crate) async fn convert_nowhere(&self) {
         let patch = json!({"spec": {"conversion": {"strategy": "None", "webhook": null}}});
