@@ -166,9 +166,10 @@ fn complain(text: &str) {
     eprintln!("{text}");
 }
 
-/// Without a folder of secrets, events might be taken unsigned, and without an image, hosts be given
-/// none: what was begun there and not ended stops the start.
-const MEANT_WHEN_EMPTY: [&str; 2] = ["PROVISION_IMAGE", "WEBHOOK_SECRETS_DIR"];
+/// Without client CAs, anybody's reviews would be taken, without a folder of secrets, events perhaps
+/// unsigned, and without an image, hosts be given none: what was begun there and not ended stops the
+/// start.
+const MEANT_WHEN_EMPTY: [&str; 3] = ["CLIENT_CA_FILE", "PROVISION_IMAGE", "WEBHOOK_SECRETS_DIR"];
 
 #[cfg(test)]
 mod tests {

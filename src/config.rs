@@ -183,7 +183,8 @@ pub struct HostArgs {
     #[arg(long, env = "BMH_PLURAL", default_value = "baremetalhosts")]
     bmh_plural: String,
 
-    /// Users whose writes to hosts are the operator's own, separated by commas
+    /// Users whose writes to hosts are the operator's own, separated by commas; the flag may be empty
+    /// (nobody), the variable then means the default
     #[arg(
         long,
         env = "OPERATOR_USERS",
@@ -306,9 +307,7 @@ impl ServeArgs {
             kubeconfig: self.kubeconfig,
             spool_dir: self.spool_dir.unwrap_or_else(|| state_folder(in_cluster)),
             spool_limit: self.spool_limit.as_u64(),
-            user_data_template: self
-                .user_data_template
-                .filter(|file| !file.as_os_str().is_empty()),
+            user_data_template: self.user_data_template,
             drain_delay: self.drain_delay,
             operator_users: self.hosts.operator_users(),
             show_users: self.calendar_show_users,

@@ -31,11 +31,7 @@ pub struct EventsTls {
 
 impl EventsTlsArgs {
     pub(super) fn check(self) -> Result<Option<EventsTls>, BadSetting> {
-        let given = |file: Option<PathBuf>| file.filter(|file| !file.as_os_str().is_empty());
-        match (
-            given(self.events_tls_cert_file),
-            given(self.events_tls_key_file),
-        ) {
+        match (self.events_tls_cert_file, self.events_tls_key_file) {
             (Some(chain), Some(key)) => Ok(Some(EventsTls { chain, key })),
             (None, None) => Ok(None),
             (None, Some(_)) => Err(bad(EVENTS_TLS_CERT_FILE, "EVENTS_TLS_KEY_FILE needs it")),
