@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use axum::http::Uri;
 use k8s_openapi::{
     api::{
         admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
@@ -16,7 +17,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::observed::{Configuration, Hook};
-use crate::manifests::{Extra, Installation, Manifest, ManifestError, NAME};
+use crate::{
+    config::AltName,
+    manifests::{Extra, Installation, Manifest, ManifestError, NAME},
+};
 
 /// What an installation consists of.
 #[derive(Clone, Debug)]
@@ -37,7 +41,7 @@ pub struct Expected {
     pub crds: Vec<CustomResourceDefinition>,
     /// What the ServiceAccount may do.
     pub rights: BTreeSet<Right>,
-    /// What it may do besides, where the program registers itself.
+    /// The same, where the program registers itself.
     registration_rights: BTreeSet<Right>,
     /// Whether it does (`REGISTER`): then it puts right by itself what it may.
     registers_itself: bool,
@@ -97,7 +101,7 @@ impl Expected {
         for object in objects_of(registering.rbac(registered)?)? {
             expected.add(object)?;
         }
-        let all = std::mem::take(&mut expected.rights);
+        expected.registration_rights = std::mem::take(&mut expected.rights);
         let manifests = [
             installation.webhooks(registered)?,
             installation.crds(registered)?,
@@ -108,7 +112,6 @@ impl Expected {
                 expected.add(object)?;
             }
         }
-        expected.registration_rights = all.difference(&expected.rights).cloned().collect();
         Ok(expected)
     }
 
@@ -127,7 +130,11 @@ impl Expected {
     pub fn server_name(&self) -> Option<String> {
         match (&self.service, &self.url) {
             (Some((service, _)), _) => Some(format!("{service}.{}.svc", self.namespace)),
-            (None, Some(url)) => Some(url.parse::<axum::http::Uri>().ok()?.host()?.to_owned()),
+            (None, Some(url)) => {
+                let url: Uri = url.parse().ok()?;
+                let name: AltName = url.host()?.parse().ok()?;
+                Some(name.to_string())
+            }
             (None, None) => None,
         }
     }

@@ -121,6 +121,35 @@ fn the_certificate_of_each_replica_is_looked_at() {
 }
 
 #[test]
+fn the_name_of_a_url_is_the_one_that_a_caller_verifies() {
+    let mut expected = World::healthy().observed.expected;
+    expected.service = None;
+    for (url, name) in [
+        ("https://Hooks.example.org.:8443/x", "hooks.example.org"),
+        ("https://[2001:db8::1]:8443", "2001:db8::1"),
+    ] {
+        expected.url = Some(url.to_owned());
+        assert_eq!(expected.server_name().as_deref(), Some(name));
+    }
+}
+
+#[test]
+fn an_address_stands_in_a_url_as_it_must() {
+    let mut world = World::healthy();
+    world.observed.settings.remove("EVENTS_HTTP_PORT");
+    world.set("TLS_EXTRA_NAMES", "2001:db8::1");
+    let findings = examine(&world.observed, world.now);
+    let mut ways = findings.iter().filter(|it| it.id == "sender-way");
+    assert!(ways.any(|it| it.mend.contains(" https://[2001:db8::1]/webhook ")));
+
+    world.second_certificate(&["2001:db8::2"]);
+    let findings = examine(&world.observed, world.now);
+    let mut ways = findings.iter().filter(|it| it.id == "sender-way");
+    let told = ways.any(|it| it.mend.contains(" https://[2001:db8::2]/webhook "));
+    assert!(told, "{}", report::text(&findings));
+}
+
+#[test]
 fn a_chain_is_good_under_the_old_ca_beside_the_new() {
     let mut world = World::healthy();
     let both = format!("{}{}", world::Authority::new().pem, world.authority.pem);

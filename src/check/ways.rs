@@ -121,8 +121,17 @@ fn second_certificate(observed: &Observed, now: Timestamp, findings: &mut Findin
             mend,
         );
     }
-    let host = facts.names.first().map_or("NAME", String::as_str);
-    way_by_name(file, &facts.names.join(", "), host, &facts.issuer, findings);
+    let name = facts.names.first().map_or("NAME", String::as_str);
+    // A wildcard is no name, and has to be filled in anyhow.
+    let host = name.parse().map(|name: AltName| name.in_url());
+    let host = host.unwrap_or_else(|_| name.to_owned());
+    way_by_name(
+        file,
+        &facts.names.join(", "),
+        &host,
+        &facts.issuer,
+        findings,
+    );
 }
 
 fn way_by_name(file: &str, names: &str, host: &str, issuer: &str, findings: &mut Findings) {
@@ -145,11 +154,11 @@ fn extra_names(observed: &Observed, findings: &mut Findings) {
     let texts: Vec<_> = names.split(',').map(str::to_owned).collect();
     // What it can't be the program says, and doesn't start.
     let each: Vec<_> = AltName::list(&texts).unwrap_or_default();
-    let each: Vec<_> = each.iter().map(ToString::to_string).collect();
     let Some(first) = each.first() else {
         return;
     };
-    let url = format!("https://{first}/webhook");
+    let url = format!("https://{}/webhook", first.in_url());
+    let each: Vec<_> = each.iter().map(ToString::to_string).collect();
     findings.note(
         "sender-way",
         format!("Deployment/{NAME}"),

@@ -30,6 +30,14 @@ impl AltName {
             .map(str::parse)
             .collect()
     }
+
+    /// As it stands in a URL.
+    pub(crate) fn in_url(&self) -> String {
+        match self {
+            Self::Address(IpAddr::V6(address)) => format!("[{address}]"),
+            name => name.to_string(),
+        }
+    }
 }
 
 impl FromStr for AltName {
