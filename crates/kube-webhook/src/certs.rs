@@ -217,8 +217,16 @@ pub enum TlsError {
     /// Chain and key don't belong together, or are of no use.
     #[error("the certificate and its key can't be used together")]
     Pair(#[source] rustls::Error),
-    /// Of the CAs for client certificates, none can be used.
-    #[error("the client CAs are not PEM with at least one certificate that can be used")]
+    /// One of the CAs for client certificates can't be used.
+    #[error("client CA number {number} can't be read")]
+    ClientCa {
+        /// Which, from 1 on.
+        number: usize,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// There is no CA for client certificates.
+    #[error("the client CAs are not PEM with at least one certificate")]
     ClientCas(#[source] rustls::server::VerifierBuilderError),
     /// A certificate that fits its key can't be read all the same.
     #[error("the certificate can't be read")]

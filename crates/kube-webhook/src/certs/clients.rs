@@ -5,7 +5,8 @@
 //! and senders of events come without one over the same port, and an answer that says what is missing
 //! helps more than a broken connection. So the handshake only proves that the caller has the key of
 //! what it shows; whether that is good for anything is looked at for each request, by what is trusted
-//! by then.
+//! by then. It does fail for a certificate whose key can't be read, such as one of X.509 v1, which
+//! webpki takes for a CA's alone: whoever shows one could be known by nothing.
 
 use std::{fmt, future::Future, path::PathBuf, sync::Arc};
 
@@ -13,14 +14,14 @@ use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, UnixTime},
+    pki_types::{CertificateDer, UnixTime, pem::PemObject},
     server::{
         WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
 
-use super::{Current, TlsError, certificates, follow, provider, read};
+use super::{Current, TlsError, follow, provider, read};
 
 /// The CAs whose client certificates are accepted. Clones share an exchange.
 #[derive(Clone)]
@@ -38,7 +39,8 @@ impl ClientCas {
     ///
     /// # Errors
     ///
-    /// If there is none that can be used.
+    /// If there is none, or one that can't be used: were that passed over, its clients would be
+    /// refused, and nobody would know why.
     pub fn from_pem(pem: &[u8]) -> Result<Self, TlsError> {
         Ok(Self {
             current: Arc::new(Current::of(Arc::new(Trusted::of(pem)?))),
@@ -117,9 +119,18 @@ struct Trusted {
 
 impl Trusted {
     fn of(pem: &[u8]) -> Result<Self, TlsError> {
-        let cas = certificates(pem);
+        let mut cas = Vec::new();
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(cas.iter().cloned());
+        for (index, ca) in CertificateDer::pem_slice_iter(pem).enumerate() {
+            let number = index + 1;
+            let ca = ca.map_err(|error| Error::General(error.to_string()));
+            let added = ca.and_then(|ca| {
+                roots.add(ca.clone())?;
+                cas.push(ca);
+                Ok(())
+            });
+            added.map_err(|source| TlsError::ClientCa { number, source })?;
+        }
         let provider = Arc::new(provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
             .build()
@@ -185,7 +196,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::certs::{Authority, Pem};
+    use crate::certs::{Authority, Pem, certificates};
 
     fn ca(name: &str) -> Authority {
         Authority::create(name, SystemTime::now(), Duration::from_secs(60)).unwrap()
@@ -215,6 +226,19 @@ mod tests {
             cas.judge(&chain(&refused.unwrap())).unwrap_err();
         }
         ClientCas::from_pem(b"").unwrap_err();
+    }
+
+    #[test]
+    fn a_ca_that_can_not_be_read_is_not_passed_over() {
+        let good = ca("good").pem().chain.clone();
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let (half, _) = good.split_at(good.len() / 2);
+        for bad in [no_certificate, half] {
+            let error = ClientCas::from_pem(format!("{good}{bad}").as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), "client CA number 2 can't be read");
+        }
+        // What is between certificates is nobody's business.
+        ClientCas::from_pem(format!("# ours\n{good}\n# end\n").as_bytes()).unwrap();
     }
 
     #[tokio::test]
