@@ -155,9 +155,13 @@ impl<C: Clone + PartialEq> State<C> {
             (None, Some(_), None) => Step::Issue(By::Next),
             // Before anything is published: it must not depend on that going well.
             _ if is_due(renewal) => Step::Issue(By::Signing),
+            (Some(signing), _, Some(leaf))
+                if !of_signing(&leaf) && self.loses_nobody(leaf, signing) =>
+            {
+                Step::Issue(By::Signing)
+            }
             _ if !self.is_published() => Step::Publish,
             _ if is_due(settled) => Step::Promote,
-            (Some(_), _, Some(leaf)) if !of_signing(&leaf) => Step::Issue(By::Signing),
             _ if is_due(retired) => Step::Retire,
             _ if is_due(change) => Step::Begin,
             _ => Step::Wait,
@@ -170,6 +174,13 @@ impl<C: Clone + PartialEq> State<C> {
             wake: wake.unwrap_or(now + LONGEST_WAIT),
             seen_since,
         }
+    }
+
+    /// Whether who accepts the leaf would accept one of this CA as well.
+    fn loses_nobody(&self, leaf: &Leaf<C>, ca: &Ca<C>) -> bool {
+        let accepts = |place: &Vec<C>| leaf.issuer.as_ref().is_some_and(|id| place.contains(id));
+        let mut served = self.places.iter().filter(|place| accepts(place));
+        served.all(|place| place.contains(&ca.id))
     }
 
     fn is_published(&self) -> bool {

@@ -263,6 +263,40 @@ fn a_ca_issues_only_after_it_has_been_seen_everywhere_for_a_while() {
     assert!(world.state.signing.is_some());
 }
 
+/// Whoever keeps us from writing one object must not let the leaf end for all the others.
+#[test]
+fn a_place_that_can_not_be_written_keeps_no_leaf_from_its_exchange() {
+    let (old, signing) = (1, 2);
+    for (locked, issuer) in [
+        (vec![STRANGERS], signing),
+        (vec![signing], signing),
+        // Its calls would fail from now on, instead of when the leaf ends.
+        (vec![old], old),
+    ] {
+        let mut world = World::new();
+        let [ca, leaf] = [TIMING.ca, TIMING.leaf].map(|life| validity(world.now, life));
+        world.state = State {
+            signing: Some(Ca {
+                id: signing,
+                validity: ca,
+            }),
+            next: None,
+            old: vec![old],
+            leaf: Some(Leaf {
+                issuer: Some(old),
+                validity: leaf,
+                fits: true,
+            }),
+            places: vec![vec![signing, old]; PLACES],
+        };
+        world.state.places[0] = locked;
+        world.locked[0] = true;
+        world.settle();
+        let leaf = world.state.leaf.as_ref().unwrap();
+        assert_eq!(leaf.issuer, Some(issuer), "{world:?}");
+    }
+}
+
 #[test]
 fn times_that_leave_no_room_are_refused() {
     TIMING.check().unwrap();
