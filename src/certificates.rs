@@ -28,6 +28,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher::watch_object},
 };
 use kube_webhook::certs::rotation::Timing;
+use rustls::pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 
 use crate::config::AltName;
@@ -48,6 +49,18 @@ pub(crate) struct SelfManaged {
     pub names: BTreeSet<AltName>,
     /// How long everything lasts.
     pub timing: Timing,
+}
+
+/// Whether they are the same CAs, in whatever order.
+pub(crate) fn are_same(these: &[CertificateDer<'_>], those: &[CertificateDer<'_>]) -> bool {
+    these.len() == those.len() && these.iter().all(|one| those.contains(one))
+}
+
+/// What is looked at every few seconds is complained of once.
+pub(crate) fn is_news(complaint: &mut Option<String>, text: &str) -> bool {
+    let is_news = complaint.as_deref() != Some(text);
+    *complaint = Some(text.to_owned());
+    is_news
 }
 
 /// Something whenever this object has changed, or may have.

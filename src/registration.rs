@@ -26,7 +26,7 @@ use futures::{
     future::{BoxFuture, try_join_all},
 };
 use kube::Client;
-use kube_webhook::{Metrics, RegistrationError as HooksError, Target};
+use kube_webhook::Target;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -36,14 +36,14 @@ use self::{
     roots::{RootsError, Trust},
 };
 use crate::{
-    certificates::{Places, greet},
+    certificates::{Places, greet, is_news},
     config::AltName,
-    manifests::{Installation, ManifestError},
+    manifests::Installation,
     reservations::{
         caches::{Caches, Freshness},
         host::ApiError,
     },
-    webhooks::{self, OwnUser, host_guard::HostGuard, reservation_guard::ReservationGuard},
+    webhooks::{self, OwnUser},
 };
 
 /// Keeps us registered.
@@ -122,12 +122,11 @@ impl Registrar {
                 }
                 Ok(Outcome::Again) => SHORT_PAUSE,
                 // Whoever overtook us has changed what there is to do.
-                Err(RegistrarError::Api(error)) if is_conflict(&error) => SHORT_PAUSE,
+                Err(RegistrarError::Api(error)) if error.is_conflict() => SHORT_PAUSE,
                 Err(error) => {
                     let text = error.to_string();
-                    if complaint.as_ref() != Some(&text) {
+                    if is_news(&mut complaint, &text) {
                         warn!("can't be registered: {text}");
-                        complaint = Some(text);
                     }
                     RETRY
                 }
@@ -151,14 +150,10 @@ impl Registrar {
     /// What `generate webhooks` prints, and of `generate crds` what is about us.
     fn objects(&self) -> anyhow::Result<Vec<Object>> {
         let own_user = self.own_user.name().unwrap_or_default().to_owned();
-        let reservations = ReservationGuard::offline(own_user.clone());
-        let guard = HostGuard::new(own_user, self.operator_users.clone());
-        let hosts = &self.installation.hosts;
-        let registered: Result<_, HooksError> =
-            webhooks::register(hosts, guard, reservations, Metrics::default());
-        let wanted: Result<_, ManifestError> = self.installation.registration(&registered?);
-        let objects = wanted?.into_iter();
-        Ok(objects
+        let operator_users = self.operator_users.clone();
+        let registered = webhooks::offline(&self.installation.hosts, own_user, operator_users)?;
+        let wanted = self.installation.registration(&registered)?.into_iter();
+        Ok(wanted
             .map(|wanted| Object::new(&self.client, wanted))
             .collect())
     }
@@ -257,10 +252,6 @@ impl Term<'_> {
             Target::Url { .. } => Duration::ZERO,
         }
     }
-}
-
-fn is_conflict(error: &ApiError) -> bool {
-    matches!(error, ApiError::Kube(kube::Error::Api(status)) if status.code == 409)
 }
 
 /// The kubelet asks every five seconds, and what it finds has to get around.

@@ -16,6 +16,8 @@ pub mod reservation_defaults;
 pub mod reservation_guard;
 pub mod reservation_rules;
 
+use std::collections::BTreeSet;
+
 use kube::discovery::ApiResource;
 use kube_webhook::{
     Conversion, FailurePolicy, Metrics, Mutation, Registered, RegistrationError, Reinvocation,
@@ -100,6 +102,19 @@ pub fn register(
         .add_webhook(filled_in)
         .add_webhook(Conversion::new(ReservationConversion).annotation_prefix(GROUP))
         .build()
+}
+
+/// The same without a cluster: for whoever prints, compares or tries the hooks, which then know what a
+/// review says and no more.
+pub fn offline(
+    hosts: &ApiResource,
+    own_user: impl Into<OwnUser>,
+    operator_users: BTreeSet<String>,
+) -> Result<Registered, RegistrationError> {
+    let own_user = own_user.into();
+    let reservations = ReservationGuard::offline(own_user.clone());
+    let guard = HostGuard::new(own_user, operator_users);
+    register(hosts, guard, reservations, Metrics::default())
 }
 
 fn others_than<'a>(users: impl Iterator<Item = &'a str>) -> String {

@@ -29,7 +29,7 @@ use kube_webhook::{Registered, Target, certs::certificates};
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
-use super::changes_of;
+use super::{are_same, changes_of};
 use crate::{
     manifests::NAME,
     reservations::host::{ApiError, within_deadline},
@@ -288,8 +288,7 @@ impl Place {
     }
 
     fn trusts_just(&self, wanted: &[CertificateDer<'_>]) -> bool {
-        let trusted = self.trusted();
-        trusted.len() == wanted.len() && wanted.iter().all(|one| trusted.contains(one))
+        are_same(&self.trusted(), wanted)
     }
 }
 

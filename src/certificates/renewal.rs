@@ -14,7 +14,10 @@ use kube_webhook::{TlsIdentity, certs::verify};
 use rustls::pki_types::CertificateDer;
 use tracing::{info, warn};
 
-use super::places::{Place, Places};
+use super::{
+    is_news,
+    places::{Place, Places},
+};
 use crate::reservations::host::ApiError;
 
 /// Looks at the files now and then, until `shutdown`.
@@ -97,13 +100,6 @@ async fn look(
         }
         Verdict::Wait(_) => {}
     }
-}
-
-/// What is looked at every few seconds is complained of once.
-fn is_news(complaint: &mut Option<String>, text: &str) -> bool {
-    let is_news = complaint.as_deref() != Some(text);
-    *complaint = Some(text.to_owned());
-    is_news
 }
 
 impl Waiting {

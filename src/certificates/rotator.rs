@@ -24,7 +24,7 @@ use rustls::pki_types::CertificateDer;
 use tracing::{info, warn};
 
 use super::{
-    SelfManaged,
+    SelfManaged, is_news,
     places::{Place, Places},
     secrets::{Authorities, Leaf, Secrets},
 };
@@ -109,12 +109,11 @@ impl Rotator {
                 }
                 Ok(_) => Duration::ZERO,
                 // Whoever overtook us has changed what there is to do.
-                Err(error) if error.is_conflict() => SHORTEST_PAUSE,
+                Err(RotationError::Api(error)) if error.is_conflict() => SHORTEST_PAUSE,
                 Err(error) => {
                     let text = error.to_string();
-                    if complaint.as_ref() != Some(&text) {
+                    if is_news(&mut complaint, &text) {
                         warn!("certificates can't be kept: {text}");
-                        complaint = Some(text);
                     }
                     RETRY
                 }
@@ -217,15 +216,6 @@ impl Rotator {
         let told = self.settings.names.iter().cloned();
         let names: BTreeSet<AltName> = registered.chain(told).collect();
         names.iter().map(ToString::to_string).collect()
-    }
-}
-
-impl RotationError {
-    fn is_conflict(&self) -> bool {
-        matches!(
-            self,
-            Self::Api(ApiError::Kube(kube::Error::Api(status))) if status.code == 409
-        )
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use kube_webhook::{Metrics, Target};
+use kube_webhook::Target;
 
 use super::{
     Exit,
@@ -21,7 +21,7 @@ use crate::{
     },
     config::HostArgs,
     manifests::{IMAGE, Installation, NAME, NAMESPACE},
-    webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
+    webhooks,
 };
 
 /// Ask a live cluster why a webhook would not be called, or would fail
@@ -120,10 +120,8 @@ impl Check {
             extras: BTreeSet::new(),
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);
-        let reservations = ReservationGuard::offline(own_user.clone());
-        let guard = HostGuard::new(own_user, self.hosts.operator_users());
-        let registered =
-            webhooks::register(&installation.hosts, guard, reservations, Metrics::default())?;
+        let operator_users = self.hosts.operator_users();
+        let registered = webhooks::offline(&installation.hosts, own_user, operator_users)?;
         Ok(Expected::of(&installation, &registered)?)
     }
 }

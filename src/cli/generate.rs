@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use kube_webhook::{
-    Metrics, Target,
+    Target,
     lint::{Finding, Severity},
 };
 
@@ -18,7 +18,7 @@ use super::Exit;
 use crate::{
     config::{self, HostArgs},
     manifests::{Extra, IMAGE, Installation, Manifest, NAME, NAMESPACE},
-    webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
+    webhooks,
 };
 
 /// Print the manifests that belong to this program
@@ -119,10 +119,8 @@ impl Generate {
             extras: self.extras(),
         };
         let own_user = format!("system:serviceaccount:{}:{NAME}", self.namespace);
-        let reservations = ReservationGuard::offline(own_user.clone());
-        let guard = HostGuard::new(own_user, self.hosts.operator_users());
-        let registered =
-            webhooks::register(&installation.hosts, guard, reservations, Metrics::default())?;
+        let operator_users = self.hosts.operator_users();
+        let registered = webhooks::offline(&installation.hosts, own_user, operator_users)?;
         if self.lint {
             return tell(&installation.lint(&registered)?);
         }

@@ -4,16 +4,11 @@
 use anyhow::{Context as _, bail};
 use axum::{Router, body::Body, http::Request};
 use http_body_util::BodyExt;
-use kube_webhook::Metrics;
 use serde_json::Value;
 use tower::ServiceExt;
 
 use super::serve::runtime;
-use crate::{
-    config::HostArgs,
-    manifests::NAME,
-    webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
-};
+use crate::{config::HostArgs, manifests::NAME, webhooks};
 
 /// The hooks, as an installation in a namespace has them.
 pub(super) struct Hooks {
@@ -24,10 +19,7 @@ pub(super) struct Hooks {
 impl Hooks {
     pub(super) fn new(namespace: &str, hosts: &HostArgs) -> anyhow::Result<Self> {
         let own_user = format!("system:serviceaccount:{namespace}:{NAME}");
-        let reservations = ReservationGuard::offline(own_user.clone());
-        let guard = HostGuard::new(own_user, hosts.operator_users());
-        let registered =
-            webhooks::register(&hosts.resource(), guard, reservations, Metrics::default())?;
+        let registered = webhooks::offline(&hosts.resource(), own_user, hosts.operator_users())?;
         Ok(Self {
             router: registered.router(),
             runtime: runtime()?,

@@ -3,14 +3,17 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use kube_webhook::certs::{Validity, bundle, certificates};
 use rustls::pki_types::CertificateDer;
 
-use crate::{certificates::Secrets, reservations::host::ApiError};
+use crate::{
+    certificates::{Secrets, are_same},
+    reservations::host::ApiError,
+};
 
 /// Where the CAs are.
 #[derive(Clone, Debug)]
@@ -55,13 +58,7 @@ impl Roots {
     pub(super) async fn read(&self) -> Result<Option<Trust>, RootsError> {
         Ok(match self {
             Self::Ephemeral(pem) => Some(Trust::Just(certificates(pem.as_bytes()))),
-            Self::File { file, is_named } => Some(match tokio::fs::read(file).await {
-                Ok(pem) => Trust::Beside(self.of_file(&pem)?),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => {
-                    Trust::Whoever
-                }
-                Err(error) => return Err(self.bad_file(error.to_string())),
-            }),
+            Self::File { file, is_named } => Some(of_file(file, *is_named).await?),
             Self::SelfManaged(secrets) => {
                 let trusted = secrets.trusted().await?;
                 (!trusted.is_empty()).then_some(Trust::First(trusted))
@@ -90,21 +87,20 @@ impl Roots {
             Err(_) => true,
         }
     }
+}
 
-    fn of_file(&self, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, RootsError> {
-        let read = certificates(pem);
-        if read.is_empty() {
-            return Err(self.bad_file("holds no certificate".to_owned()));
-        }
-        Ok(read)
-    }
-
-    fn bad_file(&self, why: String) -> RootsError {
-        let file = match self {
-            Self::File { file, .. } => file.clone(),
-            Self::Ephemeral(_) | Self::SelfManaged(_) => PathBuf::new(),
-        };
-        RootsError::File { file, why }
+async fn of_file(file: &Path, is_named: bool) -> Result<Trust, RootsError> {
+    let bad = |why: String| RootsError::File {
+        file: file.to_owned(),
+        why,
+    };
+    match tokio::fs::read(file).await {
+        Ok(pem) => match certificates(&pem) {
+            cas if cas.is_empty() => Err(bad("holds no certificate".to_owned())),
+            cas => Ok(Trust::Beside(cas)),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => Ok(Trust::Whoever),
+        Err(error) => Err(bad(error.to_string())),
     }
 }
 
@@ -134,10 +130,8 @@ impl Trust {
             }
             Self::Whoever => return None,
         };
-        let is_same =
-            wanted.len() == trusted.len() && wanted.iter().all(|one| trusted.contains(one));
         // As it is written there: a line's end more is no change.
-        Some(if is_same {
+        Some(if are_same(&wanted, &trusted) {
             live.to_vec()
         } else {
             bundle(&wanted).into_bytes()

@@ -137,7 +137,7 @@ impl Election {
                 Ok(true)
             }
             // Another one was faster.
-            Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 409 => Ok(false),
+            Err(error) if error.is_conflict() => Ok(false),
             Err(error) => Err(error),
         }
     }

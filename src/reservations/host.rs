@@ -60,6 +60,13 @@ pub enum ApiError {
     Timeout,
 }
 
+impl ApiError {
+    /// Whether somebody was faster: what there is to do has changed, and is to be read again.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Kube(kube::Error::Api(status)) if status.code == 409)
+    }
+}
+
 impl HostWriter {
     /// A writer for the hosts and Secrets of one namespace.
     pub fn new(hosts: Api<BareMetalHost>, secrets: Api<Secret>) -> Self {

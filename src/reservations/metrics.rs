@@ -112,7 +112,7 @@ fn ended(before: &ReservationStatus, after: &ReservationStatus) -> Vec<(Phase, D
 fn outcome<T>(written: &Result<T, ApiError>) -> &'static str {
     match written {
         Ok(_) => WRITTEN,
-        Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 409 => CONFLICT,
+        Err(error) if error.is_conflict() => CONFLICT,
         Err(ApiError::Kube(kube::Error::Api(status))) if is_refusal(status) => REFUSED,
         Err(_) => FAILED,
     }

@@ -1,6 +1,6 @@
 //! A healthy installation as `collect` would see it, and what breaks it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -11,7 +11,7 @@ use k8s_openapi::{
     },
 };
 use kube::ResourceExt;
-use kube_webhook::{Metrics, Target};
+use kube_webhook::Target;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, date_time_ymd,
@@ -25,7 +25,7 @@ use crate::{
         settings,
     },
     manifests::{IMAGE, Installation, NAMESPACE},
-    webhooks::{self, host_guard::HostGuard, reservation_guard::ReservationGuard},
+    webhooks,
 };
 
 pub(super) struct World {
@@ -48,14 +48,10 @@ impl World {
             },
             image: IMAGE.to_owned(),
             extra_names: Vec::new(),
-            extras: std::collections::BTreeSet::new(),
+            extras: BTreeSet::new(),
         };
         let own_user = format!("system:serviceaccount:{NAMESPACE}:harbormaster");
-        let reservations = ReservationGuard::offline(own_user.clone());
-        let guard = HostGuard::new(own_user, std::collections::BTreeSet::new());
-        let registered =
-            webhooks::register(&installation.hosts, guard, reservations, Metrics::default())
-                .unwrap();
+        let registered = webhooks::offline(&installation.hosts, own_user, BTreeSet::new()).unwrap();
         let expected = Expected::of(&installation, &registered).unwrap();
         let objects: Vec<Value> = installation
             .all(&registered)

@@ -36,7 +36,7 @@ impl Secrets {
         let secret = user_data::secret(reservation, document);
         let params = PostParams::default();
         match within_deadline(self.secrets.create(&params, &secret)).await {
-            Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 409 => {}
+            Err(error) if error.is_conflict() => {}
             other => return other.map(drop),
         }
         let data = json!({"op": "add", "path": "/data", "value": secret.data});
