@@ -26,7 +26,7 @@ use kube::{
 };
 use metal3::BareMetalHost;
 use serde::de::DeserializeOwned;
-use tracing::warn;
+use tracing::{info, warn};
 
 pub use self::freshness::Freshness;
 use self::freshness::Watches;
@@ -241,7 +241,11 @@ impl Watch<'_> {
                 let mut event = match event {
                     Ok(event) => event,
                     Err(error) => {
-                        warn!("a watch failed, and is begun anew: {error}");
+                        if has_expired(&error) {
+                            info!("a watch is begun anew: {error}");
+                        } else {
+                            warn!("a watch failed, and is begun anew: {error}");
+                        }
                         self.watches.failed(self.kind, self.clock.now());
                         break;
                     }
@@ -272,6 +276,12 @@ impl Watch<'_> {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+/// Whether the API server only knows no more where a watch was, as whenever a definition has changed: with
+/// each exchange of a CA, that is.
+pub(super) fn has_expired(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchError(status) if status.code == 410)
 }
 
 fn strip<K: Resource>(object: &mut K) {

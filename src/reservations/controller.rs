@@ -38,6 +38,7 @@ use self::{
     trouble::Troubles,
 };
 use super::{
+    caches::has_expired,
     calendar::store::CalendarStore,
     decide::{Action, Decision, Policy, decide},
     host::{ApiError, FIELD_MANAGER, HostWriter, within_deadline},
@@ -221,6 +222,9 @@ async fn control(mut context: Context, shutdown: BoxFuture<'static, ()>) {
                     error @ (controller::Error::ReconcilerFailed(..)
                     | controller::Error::ObjectNotFound(_)),
                 ) => debug!("controller: {error}"),
+                Err(controller::Error::QueueError(error)) if has_expired(&error) => {
+                    info!("a watch of the controller is begun anew: {error}");
+                }
                 // A watch that fails (no CRD, no rights, no API server) stops everything.
                 Err(error) => warn!("controller: {error}"),
             }
@@ -272,7 +276,7 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
             Ok(Some(again(&decision, resync, context)))
         }
         // Somebody was faster: look again, at what they left.
-        Err(error) if was_overtaken(&error) => Ok(Some(OVERTAKEN)),
+        Err(error) if error.is_conflict() => Ok(Some(OVERTAKEN)),
         Err(error) => Err(error),
     }
 }
@@ -425,10 +429,6 @@ fn reporter() -> Reporter {
         controller: "harbormaster".to_owned(),
         instance: std::env::var("HOSTNAME").ok(),
     }
-}
-
-fn was_overtaken(error: &ApiError) -> bool {
-    matches!(error, ApiError::Kube(kube::Error::Api(status)) if status.code == 409)
 }
 
 /// The pause after a failed watch. kube's own doubles up to 30 s, and is one for all three

@@ -63,8 +63,7 @@ async fn a_bare_cluster_calls_us_once_we_answer_and_what_is_broken_is_put_back()
         .await;
     let versions = site.versions().await;
     own.terminate();
-    let ended = tokio::task::spawn_blocking(|| own.ended()).await.unwrap();
-    assert!(ended.success());
+    own.ends_well().await;
     until("the next to have looked", async || {
         next.log()
             .contains("API servers are told of us")
@@ -125,6 +124,11 @@ async fn bundles_follow_the_certificates_of_each_mode() {
     traffic
         .stop("a CA exchanged in files, and in bundles of ours")
         .await;
+    // The API server begins all watches of a definition anew when its CA changes.
+    let log = own.log();
+    let warnings = log.lines().filter(|line| line.contains("\"WARN\""));
+    let of_watches: Vec<_> = warnings.filter(|line| line.contains("watch")).collect();
+    assert_eq!(of_watches, Vec::<&str>::new());
     end(own).await;
 
     // A CA that nobody will ever present again is of no use to anybody.
@@ -263,8 +267,7 @@ async fn refused(site: &Site) -> String {
 
 async fn end(own: Own) {
     own.terminate();
-    let ended = tokio::task::spawn_blocking(|| own.ended()).await.unwrap();
-    assert!(ended.success());
+    own.ends_well().await;
 }
 
 /// What people and other controllers do to configurations.
