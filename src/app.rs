@@ -413,20 +413,8 @@ impl App {
         }
         // Unready at once; the listeners part with their callers, and the probes go last.
         stop.now();
-        let ended = async {
-            while let Some(ended) = tasks.join_next().await {
-                ended??;
-            }
-            anyhow::Ok(())
-        };
-        match tokio::time::timeout(self.drain_delay + DRAIN, ended).await {
-            Ok(ended) => ended?,
-            // The spool's turn must come within the grace of the pod's end.
-            Err(_) => {
-                warn!(tasks = tasks.len(), "cut off at the end of the shutdown");
-                tasks.shutdown().await;
-            }
-        }
+        // The spool's turn must come within the grace of the pod's end.
+        stop::until_ended(&mut tasks, self.drain_delay + DRAIN).await?;
         admin.end().await?;
         if let Some((spool, writer)) = self.spool {
             spool.close().await;
