@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{
     Installation, ManifestError, NAME,
-    component::{Component, Part, Patch},
+    component::{Component, Part},
     labels, value, workload,
 };
 
@@ -52,12 +52,10 @@ impl Installation {
                 Part::of("events-service.yaml", [value(&service)])?,
                 Part::of("events-network-policy.yaml", [value(&policy)])?,
             ],
-            patches: vec![Patch {
-                file: "events-port.yaml",
-                kinds: workload::KINDS,
-                name: NAME.to_owned(),
-                change: json!({"spec": {"template": {"spec": {"containers": [container]}}}}),
-            }],
+            patches: vec![workload::pod_patch(
+                "events-port.yaml",
+                &json!({"containers": [container]}),
+            )],
         })
     }
 

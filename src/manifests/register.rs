@@ -22,22 +22,15 @@ impl Installation {
             env.push(json!({"name": "REGISTER_URL", "value": base}));
         }
         let pod = json!({"containers": [{"name": NAME, "env": env}]});
-        let patch = |file, kinds, change| Patch {
-            file,
-            kinds,
+        let webhooks = Patch {
+            file: "webhooks.yaml",
+            kinds: WEBHOOKS,
             name: NAME.to_owned(),
-            change,
+            change: json!({"$patch": "delete"}),
         };
         Ok(Component {
             parts: vec![self.registration_rights()?],
-            patches: vec![
-                patch(
-                    "register.yaml",
-                    workload::KINDS,
-                    json!({"spec": {"template": {"spec": pod}}}),
-                ),
-                patch("webhooks.yaml", WEBHOOKS, json!({"$patch": "delete"})),
-            ],
+            patches: vec![workload::pod_patch("register.yaml", &pod), webhooks],
         })
     }
 

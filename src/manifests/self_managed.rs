@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     CA_SECRET, Installation, ManifestError, NAME, TLS_SECRET,
-    component::{Component, Part, Patch},
+    component::{Component, Part},
     configurations, definition, role_ref, rule, value, workload,
 };
 
@@ -35,12 +35,7 @@ impl Installation {
         });
         Ok(Component {
             parts: vec![self.certificate_rights()?],
-            patches: vec![Patch {
-                file: "tls-mode.yaml",
-                kinds: workload::KINDS,
-                name: NAME.to_owned(),
-                change: json!({"spec": {"template": {"spec": pod}}}),
-            }],
+            patches: vec![workload::pod_patch("tls-mode.yaml", &pod)],
         })
     }
 

@@ -20,7 +20,7 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Installation, ManifestError, NAME, TLS_SECRET,
@@ -275,12 +275,7 @@ pub(super) fn events_tls() -> Component {
     });
     Component {
         parts: Vec::new(),
-        patches: vec![Patch {
-            file: "certificate.yaml",
-            kinds: KINDS,
-            name: NAME.to_owned(),
-            change: json!({"spec": {"template": {"spec": pod}}}),
-        }],
+        patches: vec![pod_patch("certificate.yaml", &pod)],
     }
 }
 
@@ -299,12 +294,17 @@ pub(super) fn client_ca() -> Component {
     });
     Component {
         parts: Vec::new(),
-        patches: vec![Patch {
-            file: "client-ca.yaml",
-            kinds: KINDS,
-            name: NAME.to_owned(),
-            change: json!({"spec": {"template": {"spec": pod}}}),
-        }],
+        patches: vec![pod_patch("client-ca.yaml", &pod)],
+    }
+}
+
+/// A change of the pods, whatever runs them.
+pub(super) fn pod_patch(file: &'static str, pod: &Value) -> Patch {
+    Patch {
+        file,
+        kinds: KINDS,
+        name: NAME.to_owned(),
+        change: json!({"spec": {"template": {"spec": pod}}}),
     }
 }
 
