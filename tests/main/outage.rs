@@ -6,7 +6,6 @@ use kube::Api;
 
 use crate::{
     certificates::site::Site,
-    own::Own,
     stage::{OWN_CONTROL_PLANE, flat, until},
 };
 
@@ -16,7 +15,7 @@ async fn who_was_ready_stays_so_and_who_starts_then_takes_events() {
     let site = Site::open().await;
     let before = site.start("before", &[]).await;
     site.until_called().await;
-    until_ready(&before).await;
+    before.until_ready().await;
 
     site.stop_api_server().await;
     until("it to notice", async || {
@@ -44,8 +43,8 @@ async fn who_was_ready_stays_so_and_who_starts_then_takes_events() {
     );
 
     site.start_api_server().await;
-    until_ready(&started).await;
-    until_ready(&before).await;
+    started.until_ready().await;
+    before.until_ready().await;
     let reservations: Api<Reservation> = Api::namespaced(site.client.clone(), "default");
     for name in ["portal-970", "portal-971"] {
         until("what was spooled to be recorded", async || {
@@ -55,11 +54,4 @@ async fn who_was_ready_stays_so_and_who_starts_then_takes_events() {
     }
     drop((before, started));
     site.close().await;
-}
-
-async fn until_ready(own: &Own) {
-    until("to be ready", async || {
-        (own.scrape("/readyz").await.0 == 200).then_some(())
-    })
-    .await;
 }

@@ -19,7 +19,7 @@ use hyper_util::{
 use serde_json::Value;
 use xtask::stage::SECRET;
 
-use crate::stage::{program, shared};
+use crate::stage::{program, shared, until};
 
 /// A running program; killed when it is dropped.
 #[derive(Debug)]
@@ -118,6 +118,20 @@ impl Own {
         let id = self.child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
         assert!(told.success());
+    }
+
+    /// Waits for its readiness.
+    pub(crate) async fn until_ready(&self) {
+        until("to be ready", async || {
+            (self.scrape("/readyz").await.0 == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits for its end, which must be a good one; the thread goes on meanwhile.
+    pub(crate) async fn ends_well(self) {
+        let ended = tokio::task::spawn_blocking(|| self.ended()).await.unwrap();
+        assert!(ended.success(), "{ended}");
     }
 
     /// How it ended, once it has.

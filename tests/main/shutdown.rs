@@ -75,10 +75,7 @@ async fn the_end_is_announced_then_awaited_then_drained_and_nothing_answered_is_
         more: &[("DRAIN_DELAY", "3s")],
     };
     let own = Own::start(&settings(&by_line));
-    until("to be ready", async || {
-        (own.scrape("/readyz").await.0 == 200).then_some(())
-    })
-    .await;
+    own.until_ready().await;
     let door: SocketAddr = own.events().parse().unwrap();
     let tls = own.tls();
     let mut kept = Caller::call(door).await;
@@ -118,7 +115,7 @@ async fn the_end_is_announced_then_awaited_then_drained_and_nothing_answered_is_
     // What was under way is waited for.
     let answer = slow_caller.ask(&slow[slow.len() - 5..]).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    end_of(own).await;
+    own.ends_well().await;
 
     let again = Own::start(&settings(&direct));
     let reservations: Api<Reservation> = site.all();
@@ -136,14 +133,8 @@ async fn the_end_is_announced_then_awaited_then_drained_and_nothing_answered_is_
 async fn end(own: Own) -> Duration {
     let begun = Instant::now();
     own.terminate();
-    end_of(own).await;
+    own.ends_well().await;
     begun.elapsed()
-}
-
-/// The line is run by this thread, too.
-async fn end_of(own: Own) {
-    let ended = tokio::task::spawn_blocking(|| own.ended()).await.unwrap();
-    assert!(ended.success(), "{ended}");
 }
 
 /// Somebody with one connection.

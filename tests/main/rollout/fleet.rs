@@ -8,7 +8,7 @@ use std::{
 
 use control_plane::{Network, ServiceEndpoints};
 
-use crate::{certificates::site::Site, own::Own, stage::until};
+use crate::{certificates::site::Site, own::Own};
 
 pub(crate) struct Fleet<'a> {
     site: &'a Site,
@@ -48,11 +48,7 @@ impl<'a> Fleet<'a> {
         settings.extend(more);
         let name = format!("replica-{}", self.started);
         let own = self.site.start(&name, &settings).await;
-        until("a replica to be ready", async || {
-            let (status, _) = own.scrape("/readyz").await;
-            (status == 200).then_some(())
-        })
-        .await;
+        own.until_ready().await;
         self.replicas.push_back((SocketAddr::from((ip, 5001)), own));
         self.list().await;
     }
@@ -63,8 +59,7 @@ impl<'a> Fleet<'a> {
         own.terminate();
         tokio::time::sleep(Duration::from_secs(1)).await;
         self.list().await;
-        let ended = tokio::task::spawn_blocking(|| own.ended()).await.unwrap();
-        assert!(ended.success(), "{ended}");
+        own.ends_well().await;
     }
 
     /// All there are.
