@@ -21,20 +21,26 @@ pub(crate) struct Fuzz {
 impl Fuzz {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         tool::require(&["cargo-fuzz", "rustup"])?;
-        let mut fed = 0;
-        for folder in FOLDERS {
-            for target in targets(folder)? {
-                if self.targets.is_empty() || self.targets.contains(&target) {
-                    feed(folder, &target, self.seconds)?;
-                    fed += 1;
-                }
-            }
-        }
-        if fed == 0 {
-            bail!("no such target");
+        for (folder, target) in asked(&self.targets)? {
+            feed(folder, &target, self.seconds)?;
         }
         Ok(())
     }
+}
+
+/// Those of these names, or all, with the folder of each.
+fn asked(names: &[String]) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let mut known = Vec::new();
+    for folder in FOLDERS {
+        known.extend(targets(folder)?.into_iter().map(|target| (folder, target)));
+    }
+    let is_known = |name: &&String| known.iter().any(|(_, target)| target == *name);
+    if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
+        let known: Vec<_> = known.iter().map(|(_, target)| target.as_str()).collect();
+        bail!("no target is called {unknown}, but {}", known.join(", "));
+    }
+    known.retain(|(_, target)| names.is_empty() || names.contains(target));
+    Ok(known)
 }
 
 /// What it finds on its way stays in the build's folder; what makes it fail, in `artifacts`.
@@ -75,6 +81,7 @@ fn targets(folder: &str) -> anyhow::Result<BTreeSet<String>> {
 
 /// That they are the program's own versions, and compile, as far as can be told without nightly.
 pub(crate) fn check() -> anyhow::Result<()> {
+    let target_folder = target_folder()?;
     for folder in FOLDERS {
         has_the_programs_versions(folder)?;
         let mut check = tool::cargo();
@@ -83,7 +90,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
         check
             .arg("--manifest-path")
             .arg(format!("{folder}/Cargo.toml"));
-        tool::run(check.arg("--target-dir").arg(target_folder()?))
+        tool::run(check.arg("--target-dir").arg(&target_folder))
             .context("if only its Cargo.lock is behind: run `cargo xtask locks`")?;
     }
     Ok(())
@@ -156,6 +163,17 @@ mod tests {
             let lock = tool::root().join(folder).join("Cargo.lock");
             assert!(versions(&lock).unwrap().len() > 100, "{folder}");
         }
+    }
+
+    #[test]
+    fn a_target_that_is_not_there_is_told_with_those_that_are() {
+        let all = asked(&[]).unwrap();
+        let (_, one) = &all[0];
+        assert_eq!(asked(std::slice::from_ref(one)).unwrap(), all[..1]);
+        let names = [one.clone(), "no_such".to_owned()];
+        let complaint = asked(&names).unwrap_err().to_string();
+        assert!(complaint.contains("called no_such"), "{complaint}");
+        assert!(all.iter().all(|(_, known)| complaint.contains(known)));
     }
 
     #[test]

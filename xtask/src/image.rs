@@ -1,8 +1,8 @@
 //! `cargo xtask image`: builds the image that the Deployment runs, says how large it is, and
 //! plays the demo's story with it as a kubelet would run it.
 //!
-//! Needs root, buildah, and mmdebstrap (Debian's packages of these names) unless a builder is
-//! named, and Rust's standard library for musl. Not part of CI: a build that shares nothing with the
+//! Needs root, buildah, util-linux, and mmdebstrap (Debian's packages of these names; the last unless a
+//! builder is named), and Rust's standard library for musl. Not part of CI: a build that shares nothing with the
 //! others, and optimises the whole program at once, takes minutes there.
 
 mod trial;
@@ -11,6 +11,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -88,26 +90,19 @@ impl Image {
 
 /// Runs what may say nothing for minutes, and says that it isn't stuck.
 fn patiently(command: &mut Command) -> anyhow::Result<()> {
-    let program = command.get_program().display().to_string();
-    let started = Instant::now();
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("can't run {program}"))?;
-    let mut told = started;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            if !status.success() {
-                bail!("{program} ended with {status}");
+    let (end, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let started = Instant::now();
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(60)) {
+                let seconds = started.elapsed().as_secs();
+                say(&format!("... still at it after {seconds} s"));
             }
-            return Ok(());
-        }
-        if told.elapsed() > Duration::from_secs(60) {
-            told = Instant::now();
-            let seconds = started.elapsed().as_secs();
-            say(&format!("... still at it after {seconds} s"));
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        });
+        let ran = tool::run(command);
+        drop(end);
+        ran
+    })
 }
 
 /// What it is built in.

@@ -102,7 +102,6 @@ impl Soak {
 
 impl Calls {
     fn run(self) -> anyhow::Result<()> {
-        tool::require(&["ip", "unshare", "xz"])?;
         let all = Change::value_variants();
         let changes = if self.over.is_empty() {
             all
@@ -111,6 +110,10 @@ impl Calls {
         };
         let tool = tool::real_neighbours().join("cert-manager/cert-manager-controller.xz");
         let is_needed = changes.iter().any(|it| matches!(it, Change::CertManager));
+        tool::require(&["ip", "unshare"])?;
+        if is_needed {
+            tool::require(&["xz"])?;
+        }
         if is_needed && !tool.exists() {
             bail!(
                 "no {}: METAL3_TOOLS names the folder that it is in",

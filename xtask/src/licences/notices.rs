@@ -98,7 +98,14 @@ fn built_in(metadata: &Value) -> anyhow::Result<Vec<Package>> {
 
 /// Each text once, in whatever way it is broken into lines, with all who ask for it.
 #[derive(Default)]
-struct Texts(Vec<(String, Vec<String>)>);
+struct Texts(Vec<Text>);
+
+struct Text {
+    /// What it is known by.
+    words: String,
+    lines: String,
+    titles: Vec<String>,
+}
 
 impl Texts {
     /// Whether it has any with it.
@@ -120,12 +127,13 @@ impl Texts {
     /// The one licence that is the same for all, if it is that.
     fn add_common(&mut self, package: &Package) -> anyhow::Result<()> {
         let is_apache = Expression::of(&package.licence).holds(&BTreeSet::from(["Apache-2.0"]));
-        let is_blank = |text: &str| {
-            words(text).starts_with("Apache License Version 2.0, January 2004")
-                && text.contains("Copyright [yyyy] [name of copyright owner]")
+        let is_blank = |text: &&Text| {
+            let title = "Apache License Version 2.0, January 2004";
+            let nobody = "Copyright [yyyy] [name of copyright owner]";
+            text.words.starts_with(title) && text.words.contains(nobody)
         };
-        let mut texts = self.0.iter().map(|(text, _)| text);
-        let text = texts.find(|text| is_apache && is_blank(text)).cloned();
+        let text = self.0.iter().find(|text| is_apache && is_blank(text));
+        let text = text.map(|text| text.lines.clone());
         let text = text.with_context(|| format!("no licence's text for {}", package.title))?;
         self.put(&package.title, &text);
         Ok(())
@@ -156,16 +164,15 @@ impl Texts {
 
     fn put(&mut self, title: &str, text: &str) {
         let words = words(text);
-        let same = self
-            .0
-            .iter_mut()
-            .find(|(other, _)| self::words(other) == words);
-        if let Some((_, titles)) = same {
-            titles.push(title.to_owned());
+        if let Some(same) = self.0.iter_mut().find(|other| other.words == words) {
+            same.titles.push(title.to_owned());
         } else {
             let lines: Vec<_> = text.trim_end().lines().map(str::trim_end).collect();
-            let text = lines.join("\n").trim_start_matches('\n').to_owned();
-            self.0.push((text, vec![title.to_owned()]));
+            self.0.push(Text {
+                words,
+                lines: lines.join("\n").trim_start_matches('\n').to_owned(),
+                titles: vec![title.to_owned()],
+            });
         }
     }
 }
@@ -200,10 +207,10 @@ fn document(packages: &[Package], texts: &Texts) -> String {
         writeln!(document, "{title}\n    {licence}\n    {home}").expect("a String takes all");
     }
     document.push_str(TOOLCHAIN);
-    for (text, titles) in &texts.0 {
+    for Text { lines, titles, .. } in &texts.0 {
         let line = "=".repeat(80);
         let titles = titles.join(", ");
-        write!(document, "\n{line}\n{titles}\n{line}\n\n{text}\n").expect("a String takes all");
+        write!(document, "\n{line}\n{titles}\n{line}\n\n{lines}\n").expect("a String takes all");
     }
     document
 }
@@ -268,13 +275,12 @@ mod tests {
         texts.put("a 1", "\nFree to\nuse.\r\n");
         texts.put("b 1", "Free to  use.");
         texts.put("c 1", "Not free.");
-        let Texts(texts) = texts;
-        let titles = |titles: &[&str]| titles.iter().map(|&title| title.to_owned()).collect();
+        let texts = texts.0.iter().map(|it| (&*it.lines, it.titles.join(" ")));
         assert_eq!(
-            texts,
+            texts.collect::<Vec<_>>(),
             [
-                ("Free to\nuse.".to_owned(), titles(&["a 1", "b 1"])),
-                ("Not free.".to_owned(), titles(&["c 1"])),
+                ("Free to\nuse.", "a 1 b 1".to_owned()),
+                ("Not free.", "c 1".to_owned()),
             ]
         );
     }
