@@ -1,4 +1,5 @@
-//! A type read from a tape: what serde_json would read from the same text, or nothing.
+//! A type read from a tape: what serde_json would read from the same text, or nothing. (Not so the last bit
+//! of an `f32`: serde_json rounds the text once, and here it is an `f64` first.)
 
 use std::borrow::Cow;
 
