@@ -245,7 +245,7 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
         return Ok(None);
     };
     let (host, calendar) = match look(&reservation, context).await {
-        Err(error) if was_overtaken(&error) => return Ok(Some(OVERTAKEN)),
+        Err(error) if error.is_conflict() => return Ok(Some(OVERTAKEN)),
         looked => looked?,
     };
     let mut decision = (context.decide)(
