@@ -98,6 +98,13 @@ fn who_registers_itself_is_called_by_its_service_or_by_a_url() {
 }
 
 #[test]
+fn nobody_is_the_operator_if_the_flag_says_so() {
+    let operators = |arguments: &[&str]| check(arguments, true).unwrap().operator_users;
+    assert_eq!(operators(&[]).len(), 3);
+    assert!(operators(&["--operator-users", ""]).is_empty());
+}
+
+#[test]
 fn an_oci_image_has_no_checksum() {
     let arguments = [
         "--provision-image",
