@@ -23,7 +23,7 @@ use std::{
 
 use futures::{
     FutureExt, StreamExt,
-    future::{BoxFuture, try_join_all},
+    future::{BoxFuture, join_all},
 };
 use kube::Client;
 use kube_webhook::Target;
@@ -194,7 +194,8 @@ impl Term<'_> {
             return Ok(Outcome::NotYet(why));
         }
         let now = SystemTime::now();
-        let lives = try_join_all(self.objects.iter().map(Object::read)).await?;
+        let lives = join_all(self.objects.iter().map(Object::read)).await;
+        let lives: Vec<_> = lives.into_iter().collect::<Result<_, _>>()?;
         let is_new = lives.iter().any(Option::is_none);
         let since = *self.ready_since.get_or_insert_with(Instant::now);
         if is_new && !self.is_registered && since.elapsed() < self.until_endpoint() {

@@ -8,11 +8,7 @@ use std::collections::BTreeSet;
 
 use axum::http::Uri;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures::{
-    Stream,
-    future::{join_all, try_join_all},
-    stream::select_all,
-};
+use futures::{Stream, future::join_all, stream::select_all};
 use k8s_openapi::{
     api::admissionregistration::v1::{
         MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
@@ -117,15 +113,16 @@ impl Places {
         Self { objects }
     }
 
-    /// What is there now. All at once: an API server that is silent costs one deadline, not three.
+    /// What is there now. All at once: an API server that is silent costs one deadline, not three. Of several
+    /// errors it is always the same one, which then is told once.
     pub(crate) async fn read(&self) -> Result<Vec<Place>, ApiError> {
         let reads = self.objects.iter().map(|object| {
             let read = object.api.get_opt(&object.name);
             within_deadline(read)
         });
         let mut places = Vec::new();
-        for (index, live) in try_join_all(reads).await?.into_iter().enumerate() {
-            if let Some(live) = live {
+        for (index, live) in join_all(reads).await.into_iter().enumerate() {
+            if let Some(live) = live? {
                 places.extend(self.objects[index].webhooks.places(index, &live));
             }
         }
