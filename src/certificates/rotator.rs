@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use kube_webhook::{
     TlsError, TlsIdentity,
     certs::{
-        Authority, Pem, Validity, bundle,
+        self, Authority, Pem, Validity, bundle, certificates,
         rotation::{self, By, Plan, State, Step},
         verify,
     },
@@ -125,12 +125,19 @@ impl Rotator {
     }
 
     async fn look(&self, seen: &mut Seen) -> Result<Look, RotationError> {
-        let places = self.places.read().await?;
+        let places = self.places.read().await;
         let leaf = self.secrets.leaf().await?;
         if leaf.is_cert_managers {
             return Err(RotationError::CertManager);
         }
         let cas = self.secrets.authorities().await?;
+        let places = match places {
+            Ok(places) => places,
+            Err(error) => {
+                self.renew(&leaf, &cas).await?;
+                return Err(error.into());
+            }
+        };
         // Where cert-manager was asked to write, two would write in turns.
         let names = self.names(&places);
         let is_ours = |place: &Place| !place.is_injected;
@@ -150,6 +157,39 @@ impl Rotator {
             now,
             plan,
         })
+    }
+
+    /// Renews the leaf by the CA that it is of, if that is due, where it can't be told whom callers trust:
+    /// one object that can't be read must not let it end. Which names are registered isn't known then,
+    /// either, so that it keeps those that it has.
+    async fn renew(&self, leaf: &Leaf, cas: &Authorities) -> Result<(), RotationError> {
+        let (Some(signing), Some(pem)) = (&cas.signing, &leaf.pem) else {
+            return Ok(());
+        };
+        let mut names: BTreeSet<AltName> = self.settings.names.iter().cloned().collect();
+        let chain = certificates(pem.chain.as_bytes());
+        let present = chain.first().map(certs::names).unwrap_or_default();
+        names.extend(present.iter().filter_map(|name| name.parse().ok()));
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let now = SystemTime::now();
+        let due = state(&[], leaf, cas, &names, now).renewal(now);
+        if due.is_some_and(|due| due <= now) {
+            self.store_leaf(leaf, signing, &names, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn store_leaf(
+        &self,
+        before: &Leaf,
+        by: &Authority,
+        names: &[String],
+        now: SystemTime,
+    ) -> Result<(), RotationError> {
+        let pem = issue(by, names, now, self.settings.timing.leaf)?;
+        self.secrets.store_leaf(before, &pem).await?;
+        info!(secret = TLS_SECRET, ?names, "issued a serving certificate");
+        Ok(())
     }
 
     /// Takes the step that the plan is about.
@@ -182,9 +222,7 @@ impl Rotator {
                     By::Next => cas.next.as_ref(),
                 };
                 if let Some(authority) = authority {
-                    let pem = issue(authority, &names, now, self.settings.timing.leaf)?;
-                    self.secrets.store_leaf(&leaf, &pem).await?;
-                    info!(secret = TLS_SECRET, ?names, "issued a serving certificate");
+                    self.store_leaf(&leaf, authority, &names, now).await?;
                 }
             }
             Step::Promote => {

@@ -1,14 +1,15 @@
 //! Reading and verifying certificates at a given instant, as kube-apiserver does. For `trust`.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use kube_webhook::certs::names;
 use rustls::{
     CertificateError, RootCertStore,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
-use x509_parser::{extensions::GeneralName, parse_x509_certificate};
+use x509_parser::parse_x509_certificate;
 
 /// What of a certificate matters to an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +25,10 @@ impl Facts {
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, parsed) = parse_x509_certificate(certificate).ok()?;
         let validity = parsed.validity();
-        let names = parsed.subject_alternative_name().ok().flatten();
-        let names = names
-            .iter()
-            .flat_map(|extension| &extension.value.general_names);
         Some(Self {
             subject: parsed.subject().to_string(),
             issuer: parsed.issuer().to_string(),
-            names: names.filter_map(shown).collect(),
+            names: names(certificate),
             not_before: Timestamp::from_second(validity.not_before.timestamp()).ok()?,
             not_after: Timestamp::from_second(validity.not_after.timestamp()).ok()?,
         })
@@ -46,18 +43,6 @@ impl Facts {
     pub(super) fn is_late(&self, now: Timestamp) -> bool {
         let life = self.not_after.as_second() - self.not_before.as_second();
         self.not_after.as_second() - now.as_second() < life / 4
-    }
-}
-
-fn shown(name: &GeneralName<'_>) -> Option<String> {
-    match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => {
-            let four = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
-            let address = four.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
-            Some(address.ok()?.to_string())
-        }
-        _ => None,
     }
 }
 

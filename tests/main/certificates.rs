@@ -158,6 +158,38 @@ async fn without_an_api_server_the_door_opens_all_the_same() {
     dialled.unwrap();
 }
 
+#[tokio::test]
+async fn a_leaf_is_renewed_also_where_it_can_not_be_told_whom_callers_trust() {
+    let _turn = OWN_CONTROL_PLANE.lock().await;
+    let site = Site::open().await;
+    let times = "ca=10m,leaf=15s,settle=2s,retire=5s";
+    let own = site.start("one", &[("CERTIFICATE_TIMES", times)]).await;
+    site.until_called().await;
+    let root = site.root().await;
+    let bundles = site.bundles().await;
+    // The right to read the places; the Secrets are another role's.
+    site.kubectl(&["delete", "clusterrolebinding", "harbormaster"]);
+    until("it to be told of", async || {
+        let log = own.log();
+        log.contains("certificates can't be kept").then_some(())
+    })
+    .await;
+    let mut last = None;
+    for which in ["the present leaf", "the next", "the one after it"] {
+        last = Some(
+            until(which, async || {
+                let chain = presented(own.tls(), "127.0.0.1", &root).await?;
+                (Some(&chain) != last.as_ref()).then_some(chain)
+            })
+            .await,
+        );
+    }
+    assert_eq!(site.bundles().await, bundles);
+    assert_eq!(site.root().await, root);
+    drop(own);
+    site.close().await;
+}
+
 /// TLS_MODE=files, as with cert-manager where the kubelet is faster than the cainjector.
 #[tokio::test]
 async fn a_renewed_certificate_of_another_ca_waits_until_each_place_trusts_it() {

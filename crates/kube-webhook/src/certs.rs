@@ -31,7 +31,7 @@ pub(crate) use sni::ByName;
 
 pub use authority::{Authority, CLOCK_SKEW};
 pub use clients::ClientCas;
-pub use trust::{Distrust, Validity, bundle, certificates, verify};
+pub use trust::{Distrust, Validity, bundle, certificates, names, verify};
 
 /// A certificate chain and its key, which can be exchanged while a server uses them. Clones share
 /// the exchange.

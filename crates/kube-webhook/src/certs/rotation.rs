@@ -115,6 +115,24 @@ impl<C: Clone + PartialEq> State<C> {
         bundle
     }
 
+    /// When the leaf is due to be renewed by the CA that it is of. Who accepts the one accepts the other,
+    /// so that this is right whoever is trusted, and also where that can't be told.
+    #[must_use]
+    pub fn renewal(&self, now: SystemTime) -> Option<SystemTime> {
+        let signing = self.signing.as_ref()?;
+        let leaf = self.leaf.as_ref()?;
+        let (ca, life) = (signing.validity, leaf.validity);
+        let is_of_it = leaf.issuer.as_ref() == Some(&signing.id);
+        if !is_of_it || ca.not_after <= now || life.not_after <= now {
+            return None;
+        }
+        if !leaf.fits {
+            return Some(now);
+        }
+        // A leaf that ends with its CA can't be renewed by it.
+        (life.not_after < ca.not_after).then(|| due(life))
+    }
+
     /// Decides, at `now`. A decision that doesn't know of an earlier one (`seen_since`) only waits
     /// longer.
     #[must_use]
@@ -137,13 +155,7 @@ impl<C: Clone + PartialEq> State<C> {
             .filter(of_signing)
             .filter(|_| !self.old.is_empty())
             .map(|leaf| leaf.validity.not_before + CLOCK_SKEW + timing.retire);
-        let renewal = signing.zip(leaf.filter(of_signing)).map(|(signing, leaf)| {
-            // A leaf that ends with its CA can't be renewed by it.
-            let can_be = leaf.validity.not_after < signing.validity.not_after;
-            let due = if leaf.fits { due(leaf.validity) } else { now };
-            (can_be || !leaf.fits).then_some(due)
-        });
-        let renewal = renewal.flatten();
+        let renewal = self.renewal(now);
         let change = signing
             .filter(|_| next.is_none() && self.old.is_empty())
             .map(|ca| due(ca.validity));

@@ -1,7 +1,10 @@
 //! Whether a caller with certain CAs would accept a chain, by the library that such callers use:
 //! for readiness, and for telling which CA a leaf is of. Judges at a given instant; calls nobody.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use pem::{EncodeConfig, LineEnding, Pem, encode_many_config};
 use rustls::{
@@ -10,7 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
-use x509_parser::parse_x509_certificate;
+use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use super::provider;
 
@@ -37,6 +40,26 @@ impl Validity {
             not_after: at(parsed.validity().not_after.timestamp()),
         })
     }
+}
+
+/// The DNS names and addresses that a certificate is for, as a text each.
+#[must_use]
+pub fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let shown = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => {
+            let four = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let address = four.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            Some(address.ok()?.to_string())
+        }
+        _ => None,
+    };
+    let Ok((_, parsed)) = parse_x509_certificate(certificate) else {
+        return Vec::new();
+    };
+    let names = parsed.subject_alternative_name().ok().flatten();
+    let names = names.map(|extension| extension.value.general_names.iter());
+    names.into_iter().flatten().filter_map(shown).collect()
 }
 
 /// The certificates in a PEM, as far as they can be read: what is between them is nobody's business.
@@ -113,6 +136,17 @@ pub fn verify(
 mod tests {
     use super::*;
     use crate::certs::Authority;
+
+    #[test]
+    fn a_certificate_says_what_it_is_for() {
+        let (now, minute) = (SystemTime::now(), Duration::from_secs(60));
+        let ca = Authority::create("ca", now, minute).unwrap();
+        let wanted = ["h.n.svc", "192.0.2.1", "2001:db8::1"].map(str::to_owned);
+        let leaf = ca.issue(&wanted, now, minute).unwrap();
+        let leaf = certificates(leaf.chain.as_bytes());
+        assert_eq!(names(&leaf[0]), wanted);
+        assert!(names(ca.certificate()).is_empty());
+    }
 
     #[test]
     fn a_bundle_is_read_back_as_it_was() {
