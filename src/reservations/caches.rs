@@ -241,7 +241,7 @@ impl Watch<'_> {
                 let mut event = match event {
                     Ok(event) => event,
                     Err(error) => {
-                        if has_expired(&error) {
+                        if is_of_a_changed_definition(&error) {
                             info!("a watch is begun anew: {error}");
                         } else {
                             warn!("a watch failed, and is begun anew: {error}");
@@ -278,10 +278,20 @@ impl Watch<'_> {
     }
 }
 
-/// Whether the API server only knows no more where a watch was, as whenever a definition has changed: with
-/// each exchange of a CA, that is.
-pub(super) fn has_expired(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchError(status) if status.code == 410)
+/// Whether that is what comes whenever a definition has changed, with each exchange of a CA, that is: the API
+/// server knows no more where a watch was, and has no storage for a new one yet.
+pub(super) fn is_of_a_changed_definition(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchError, WatchStartFailed};
+
+    match error {
+        WatchError(status) => status.code == 410,
+        // Only the text tells it from an API server that is overloaded.
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status)) => {
+            status.code == 429 && status.message.contains("(re)initializing")
+        }
+        _ => false,
+    }
 }
 
 fn strip<K: Resource>(object: &mut K) {
@@ -314,3 +324,24 @@ impl std::fmt::Debug for Feeds {
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn what_a_change_of_a_definition_brings_about_is_known() {
+        let start = |status| watcher::Error::WatchStartFailed(kube::Error::Api(status));
+        let status = |message: &str, code| Status::failure(message, "").with_code(code).boxed();
+        for (error, is_expected) in [
+            (watcher::Error::WatchError(status("Expired", 410)), true),
+            (start(status("storage is (re)initializing", 429)), true),
+            (start(status("too many requests", 429)), false),
+            (start(status("forbidden", 403)), false),
+        ] {
+            assert_eq!(is_of_a_changed_definition(&error), is_expected, "{error}");
+        }
+    }
+}

@@ -38,7 +38,7 @@ use self::{
     trouble::Troubles,
 };
 use super::{
-    caches::has_expired,
+    caches::is_of_a_changed_definition,
     calendar::store::CalendarStore,
     decide::{Action, Decision, Policy, decide},
     host::{ApiError, FIELD_MANAGER, HostWriter, within_deadline},
@@ -222,7 +222,7 @@ async fn control(mut context: Context, shutdown: BoxFuture<'static, ()>) {
                     error @ (controller::Error::ReconcilerFailed(..)
                     | controller::Error::ObjectNotFound(_)),
                 ) => debug!("controller: {error}"),
-                Err(controller::Error::QueueError(error)) if has_expired(&error) => {
+                Err(controller::Error::QueueError(error)) if is_of_a_changed_definition(&error) => {
                     info!("a watch of the controller is begun anew: {error}");
                 }
                 // A watch that fails (no CRD, no rights, no API server) stops everything.
