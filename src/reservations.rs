@@ -14,6 +14,6 @@ pub mod host;
 pub mod lookup;
 pub mod metrics;
 pub mod news;
-mod reasons;
+pub(crate) mod reasons;
 pub mod selection;
 pub mod user_data;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{milestone::Milestone, portal::Channel};
 use crate::{
     api::v1::{Reservation, ReservationStatus},
-    reservations::decide::failure,
+    reservations::{decide::failure, reasons},
 };
 
 /// Something to be posted.
@@ -153,10 +153,10 @@ impl<'a> Facts<'a> {
 /// The reason of a failure in words for its user.
 fn why(status: &ReservationStatus) -> &'static str {
     match failure(status).map(|failure| &*failure.reason) {
-        Some("DeadlineExceeded") => "it could not be prepared in time",
-        Some("HostDeleting" | "HostGone") => "it was taken out of service",
-        Some("RetryLimitReached") => "preparing it failed again and again",
-        Some("WindowExpired") => "it was not free during the booked time",
+        Some(reasons::DEADLINE_EXCEEDED) => "it could not be prepared in time",
+        Some(reasons::HOST_DELETING | reasons::HOST_GONE) => "it was taken out of service",
+        Some(reasons::RETRY_LIMIT_REACHED) => "preparing it failed again and again",
+        Some(reasons::WINDOW_EXPIRED) => "it was not free during the booked time",
         _ => "it could not be prepared",
     }
 }

@@ -1,33 +1,37 @@
 //! The reasons of conditions that more than one place speaks of.
 //!
 //! They are part of the API: docs/failures.md says what to do about each, and scripts wait for
-//! them. Used by the decisions, by the controller's troubles, and by the news.
+//! them. Used by the decisions, by the controller's troubles, by the news, by the callbacks and
+//! by the calendar page.
 
-pub(super) const BOOKING: &str = "Booking";
-pub(super) const CLAIMED_BY_OTHER: &str = "ClaimedByOther";
-pub(super) const CLAIMING: &str = "Claiming";
-pub(super) const CLAIM_LOST: &str = "ClaimLost";
-pub(super) const CLEANING_FAILED: &str = "CleaningFailed";
-pub(super) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
-pub(super) const HOST_AMBIGUOUS: &str = "HostAmbiguous";
-pub(super) const HOST_DELETING: &str = "HostDeleting";
-pub(super) const HOST_DETACHED: &str = "HostDetached";
-pub(super) const HOST_ERROR: &str = "HostError";
-pub(super) const HOST_GONE: &str = "HostGone";
-pub(super) const HOST_NOT_FOUND: &str = "HostNotFound";
-pub(super) const HOST_NOT_MANAGED: &str = "HostNotManaged";
-pub(super) const HOST_NOT_RESERVABLE: &str = "HostNotReservable";
-pub(super) const HOST_PAUSED: &str = "HostPaused";
-pub(super) const HOST_REFUSED: &str = "HostRefused";
-pub(super) const IMAGE_CHANGED: &str = "ImageChanged";
-pub(super) const IN_USE: &str = "InUse";
-pub(super) const KEY_REJECTED: &str = "KeyRejected";
-pub(super) const NO_AUTHORIZED_KEY: &str = "NoAuthorizedKey";
-pub(super) const PROVISIONED: &str = "Provisioned";
-pub(super) const PROVISIONING_FAILED: &str = "ProvisioningFailed";
-pub(super) const RELEASED: &str = "Released";
-pub(super) const RELEASING: &str = "Releasing";
-pub(super) const RETRY_LIMIT_REACHED: &str = "RetryLimitReached";
-pub(super) const TEMPLATE_INVALID: &str = "TemplateInvalid";
-pub(super) const UNREADABLE: &str = "Unreadable";
-pub(super) const WINDOW_EXPIRED: &str = "WindowExpired";
+pub(crate) const BOOKING: &str = "Booking";
+pub(crate) const CLAIMED_BY_OTHER: &str = "ClaimedByOther";
+pub(crate) const CLAIMING: &str = "Claiming";
+pub(crate) const CLAIM_LOST: &str = "ClaimLost";
+pub(crate) const CLEANING_FAILED: &str = "CleaningFailed";
+pub(crate) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+pub(crate) const HOST_AMBIGUOUS: &str = "HostAmbiguous";
+pub(crate) const HOST_BUSY: &str = "HostBusy";
+pub(crate) const HOST_DELETING: &str = "HostDeleting";
+pub(crate) const HOST_DETACHED: &str = "HostDetached";
+pub(crate) const HOST_ERROR: &str = "HostError";
+pub(crate) const HOST_GONE: &str = "HostGone";
+pub(crate) const HOST_NOT_FOUND: &str = "HostNotFound";
+pub(crate) const HOST_NOT_MANAGED: &str = "HostNotManaged";
+pub(crate) const HOST_NOT_RESERVABLE: &str = "HostNotReservable";
+pub(crate) const HOST_PAUSED: &str = "HostPaused";
+pub(crate) const HOST_REFUSED: &str = "HostRefused";
+pub(crate) const IMAGE_CHANGED: &str = "ImageChanged";
+pub(crate) const IN_USE: &str = "InUse";
+pub(crate) const KEY_REJECTED: &str = "KeyRejected";
+pub(crate) const NO_AUTHORIZED_KEY: &str = "NoAuthorizedKey";
+pub(crate) const NO_HOST_FREE: &str = "NoHostFree";
+pub(crate) const OVERLAP: &str = "Overlap";
+pub(crate) const PROVISIONED: &str = "Provisioned";
+pub(crate) const PROVISIONING_FAILED: &str = "ProvisioningFailed";
+pub(crate) const RELEASED: &str = "Released";
+pub(crate) const RELEASING: &str = "Releasing";
+pub(crate) const RETRY_LIMIT_REACHED: &str = "RetryLimitReached";
+pub(crate) const TEMPLATE_INVALID: &str = "TemplateInvalid";
+pub(crate) const UNREADABLE: &str = "Unreadable";
+pub(crate) const WINDOW_EXPIRED: &str = "WindowExpired";

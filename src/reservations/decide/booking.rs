@@ -114,7 +114,7 @@ impl Pass<'_> {
             }
             Verdict::Overlap(other) => {
                 let message = format!("overlaps {}", described(&other));
-                self.unaccepted("Overlap", message);
+                self.unaccepted(reasons::OVERLAP, message);
                 if let Some(end) = &other.end {
                     self.wake_at(end.0);
                 }

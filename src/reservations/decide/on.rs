@@ -74,7 +74,7 @@ impl Pass<'_> {
         match self.holder(host) {
             Holder::Us | Holder::Nobody => self.claim(host),
             Holder::OtherReservation(name) => self.busy(
-                "HostBusy",
+                reasons::HOST_BUSY,
                 format!("the host is held by Reservation {name}"),
             ),
             Holder::Stranger(name) => self.busy(
@@ -182,7 +182,7 @@ impl Pass<'_> {
         let free_image = self.policy.deprovision_image.as_deref();
         if deployment::has_leftover(host, free_image) {
             return self.busy(
-                "HostBusy",
+                reasons::HOST_BUSY,
                 "the host carries an image that no reservation put there: clear spec.image",
             );
         }
@@ -420,7 +420,7 @@ fn is_delayed(host: &BareMetalHost) -> bool {
 fn told(shortage: &Shortage) -> (&'static str, String) {
     match shortage {
         Shortage::AllTaken(bearing) => (
-            "NoHostFree",
+            reasons::NO_HOST_FREE,
             format!(
                 "none of the {bearing} hosts that bear the labels of target.selector is free in \
                  the window; waiting until one is"

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 
 use super::Tag;
-use crate::api::v1::{Phase, Reservation};
+use crate::{
+    api::v1::{Phase, Reservation},
+    reservations::reasons,
+};
 
 /// How a reservation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,21 +99,21 @@ fn words(reason: &str) -> String {
 
 /// The reasons that people meet most.
 const PLAIN: &[(&str, &str)] = &[
-    ("ClaimedByOther", "somebody else uses the host"),
-    ("DeadlineExceeded", "the host was not ready in time"),
-    ("HostAmbiguous", "several hosts answer to that name"),
-    ("HostBusy", "the host is not free yet"),
-    ("HostDeleting", "the host is being deleted"),
-    ("HostGone", "the host was deleted"),
-    ("HostNotFound", "no host answers to that name"),
-    ("HostNotReservable", "the host can’t be lent"),
-    ("HostRefused", "the host can’t be changed"),
-    ("NoHostFree", "no fitting host is free yet"),
-    ("Overlap", "another booking has that time"),
+    (reasons::CLAIMED_BY_OTHER, "somebody else uses the host"),
+    (reasons::DEADLINE_EXCEEDED, "the host was not ready in time"),
+    (reasons::HOST_AMBIGUOUS, "several hosts answer to that name"),
+    (reasons::HOST_BUSY, "the host is not free yet"),
+    (reasons::HOST_DELETING, "the host is being deleted"),
+    (reasons::HOST_GONE, "the host was deleted"),
+    (reasons::HOST_NOT_FOUND, "no host answers to that name"),
+    (reasons::HOST_NOT_RESERVABLE, "the host can’t be lent"),
+    (reasons::HOST_REFUSED, "the host can’t be changed"),
+    (reasons::NO_HOST_FREE, "no fitting host is free yet"),
+    (reasons::OVERLAP, "another booking has that time"),
     (
-        "RetryLimitReached",
+        reasons::RETRY_LIMIT_REACHED,
         "preparing the host failed again and again",
     ),
-    ("TemplateInvalid", "the site’s template is broken"),
-    ("WindowExpired", "its time passed without a host"),
+    (reasons::TEMPLATE_INVALID, "the site’s template is broken"),
+    (reasons::WINDOW_EXPIRED, "its time passed without a host"),
 ];
