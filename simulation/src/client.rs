@@ -43,7 +43,7 @@ impl Shared {
             let Some(leaders) = self.leaders.get() else {
                 return;
             };
-            let (requests, writes) = {
+            let (begun, requests, writes) = {
                 let mut world = self.world();
                 world.due.remove(name);
                 world.dead[leader] = false;
@@ -51,13 +51,16 @@ impl Shared {
                 world.coverage.passes += 1;
                 let now = world.now;
                 world.pace.pass(now);
-                (world.coverage.requests, world.coverage.writes)
+                (now, world.coverage.requests, world.coverage.writes)
             };
             let again = Box::pin(controller::pass(name, &leaders[leader])).await;
             let mut world = self.world();
             let world = &mut *world;
             if world.coverage.writes > writes {
                 world.coverage.busy += world.coverage.requests - requests;
+            }
+            if again.is_ok() {
+                world.looks.entry(name.to_owned()).or_default().push(begun);
             }
             let wait = match again {
                 Ok(Some(wait)) => wait,

@@ -16,7 +16,10 @@ use jiff::{SignedDuration, Timestamp};
 use metal3::BareMetalHost;
 use serde_json::Value;
 
-use self::bookings::crosses_nothing;
+use self::{
+    bookings::crosses_nothing,
+    hosts::{has_keys_of, is_filled},
+};
 use crate::{
     api_server::{ApiServer, Change, Kind},
     coverage::Coverage,
@@ -78,6 +81,8 @@ pub(crate) struct Times {
 pub(crate) struct Writer<'a> {
     pub(crate) actor: Actor,
     pub(crate) concerns: Option<&'a str>,
+    /// When each look at it began that went well.
+    pub(crate) looks: &'a [Timestamp],
 }
 
 impl Oracle {
@@ -96,18 +101,19 @@ impl Oracle {
         }
         match change.kind {
             Kind::Host => self.host(writer, change, server, times),
-            Kind::Reservation => self.reservation(change, server, times, coverage),
+            Kind::Reservation => self.reservation(writer, change, server, times, coverage),
             Kind::Calendar => {
                 self.loses_no_booking(writer, change, times)?;
                 self.is_booked_where_it_may(change, server, times, coverage)?;
                 crosses_nothing(change, times)
             }
-            Kind::Secret => Ok(()),
+            Kind::Secret => self.nobody_who_is_over_gets_keys(change),
         }
     }
 
     fn reservation(
         &mut self,
+        writer: Writer<'_>,
         change: &Change,
         server: &ApiServer,
         times: Times,
@@ -135,7 +141,8 @@ impl Oracle {
         if after.is_finished() && !was_finished {
             // Nobody looks at it again.
             let secret = user_data::secret_name(&after);
-            if server.one(Kind::Secret, &secret).is_some() {
+            let there = server.one(Kind::Secret, &secret);
+            if there.is_some_and(|there| has_keys_of(there, &uid)) {
                 return Err(format!(
                     "{} is over, and Secret {secret} is there",
                     change.name
@@ -143,7 +150,7 @@ impl Oracle {
             }
         }
         if after.is_finished() && !was_finished {
-            self.waited_for_a_reason(&after, server, times)?;
+            self.waited_for_a_reason(&after, writer.looks, server, times)?;
         }
         let record = self.records.entry(uid.clone()).or_default();
         let status = after.status.unwrap_or_default();
@@ -212,7 +219,8 @@ impl Oracle {
                 return Err(format!("host {name} keeps its user data"));
             }
         }
-        if let Some((name, _)) = server.all(Kind::Secret).next() {
+        let mut secrets = server.all(Kind::Secret);
+        if let Some((name, _)) = secrets.find(|(_, secret)| is_filled(secret)) {
             return Err(format!("Secret {name} outlives its reservation's end"));
         }
         Ok(())

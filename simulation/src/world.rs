@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) is_crowded: bool,
     /// Which Reservation each replica looks at.
     pub(crate) at_work: [Option<String>; 2],
+    /// When each look at a Reservation began that went well.
+    pub(crate) looks: BTreeMap<String, Vec<Timestamp>>,
     /// Which replicas have died in the midst of a pass.
     pub(crate) dead: [bool; 2],
     /// How deep in each other passes are.
@@ -125,6 +127,7 @@ impl World {
             are_two_leading: false,
             is_crowded: false,
             at_work: [None, None],
+            looks: BTreeMap::new(),
             dead: [false; 2],
             depth: 0,
             pace: Pace::new(now),
@@ -232,7 +235,12 @@ impl World {
             Actor::Leader(leader) => self.at_work[leader].as_deref(),
             _ => None,
         };
-        let writer = Writer { actor, concerns };
+        let looks = concerns.and_then(|name| self.looks.get(name));
+        let writer = Writer {
+            actor,
+            concerns,
+            looks: looks.map_or(&[], Vec::as_slice),
+        };
         let judged = self
             .oracle
             .judge(writer, &change, &self.server, times, &mut self.coverage);
@@ -252,6 +260,9 @@ impl World {
             Kind::Calendar if is_seen => self.wake(&change.name, None),
             Kind::Reservation => {
                 self.index(&change);
+                if change.before.is_none() {
+                    self.looks.remove(&change.name);
+                }
                 if change.after.is_none() {
                     self.collect_later(&format!("{}-userdata", change.name));
                 }

@@ -4,6 +4,7 @@
 //! host that was just cleared must not look as if it had never been imaged). Called by the
 //! wiring; the only module that knows both the API server and `decide`.
 
+mod act;
 mod living;
 mod look;
 mod trigger;
@@ -16,7 +17,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
     core::DeserializeGuard,
     discovery::ApiResource,
     runtime::{
@@ -29,11 +29,11 @@ use kube::{
     },
 };
 use metal3::BareMetalHost;
-use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
 use self::{
-    look::{FoundCalendar, look},
+    act::{act, store_status},
+    look::look,
     trigger::{concerned, in_calendar},
     trouble::Troubles,
 };
@@ -41,7 +41,7 @@ use super::{
     caches::is_of_a_changed_definition,
     calendar::store::CalendarStore,
     decide::{Action, Decision, Policy, decide},
-    host::{ApiError, FIELD_MANAGER, HostWriter, within_deadline},
+    host::{ApiError, HostWriter, within_deadline},
     lookup::Lookup,
     metrics::ControllerMetrics,
     news::{News, PARTING, news},
@@ -49,9 +49,8 @@ use super::{
 };
 use crate::{
     api::{
-        self,
         calendar::{HostCalendar, HostCalendarStatus},
-        v1::{Phase, Reservation, ReservationStatus},
+        v1::Reservation,
     },
     clock::Clock,
 };
@@ -279,134 +278,6 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
         Err(error) if error.is_conflict() => Ok(Some(OVERTAKEN)),
         Err(error) => Err(error),
     }
-}
-
-/// Gives back the reservation as it is stored now: what follows must carry its version.
-async fn store_status(
-    reservation: Reservation,
-    status: &ReservationStatus,
-    context: &Context,
-) -> Result<Reservation, ApiError> {
-    if reservation.status.as_ref() == Some(status) {
-        return Ok(reservation);
-    }
-    let name = reservation.name_any();
-    let before = reservation.status.clone().unwrap_or_default();
-    if before.phase != status.phase {
-        let told = |phase: Option<Phase>| {
-            phase.map_or_else(|| "none".to_owned(), |phase| format!("{phase:?}"))
-        };
-        let (from, to) = (told(before.phase), told(status.phase));
-        info!(reservation = name, "phase {from} -> {to}");
-    }
-    let patch = json!({
-        "apiVersion": <Reservation as kube::Resource>::api_version(&()),
-        "kind": <Reservation as kube::Resource>::kind(&()),
-        "metadata": {"resourceVersion": reservation.resource_version()},
-        "status": status,
-    });
-    let apply = PatchParams::apply(FIELD_MANAGER).force();
-    let patch = Patch::Apply(&patch);
-    let stored = within_deadline(context.reservations.patch_status(&name, &apply, &patch)).await?;
-    context.metrics.status_stored(&before, status);
-    if let Some(news) = &context.news {
-        news.tell(&stored, &before);
-    }
-    Ok(stored)
-}
-
-async fn act(
-    action: &Action,
-    reservation: Reservation,
-    host: &Lookup,
-    calendar: &FoundCalendar,
-    context: &Context,
-) -> Result<(), ApiError> {
-    let name = reservation.name_any();
-    let writer = &context.writer;
-    match (action, host) {
-        (Action::Wait, _) => Ok(()),
-        (Action::Finish { status }, _) => {
-            writer.remove_user_data(&reservation).await?;
-            store_status(reservation, status, context).await?;
-            Ok(())
-        }
-        (Action::AddFinalizer, _) => {
-            let mut finalizers = reservation.finalizers().to_vec();
-            finalizers.push(api::FINALIZER.to_owned());
-            finalize(&reservation, finalizers, context).await
-        }
-        (Action::Forget, _) => {
-            let others = reservation.finalizers().iter();
-            let others = others.filter(|other| *other != api::FINALIZER).cloned();
-            finalize(&reservation, others.collect(), context).await
-        }
-        (Action::Delete, _) => {
-            // This record, and no other that has come to bear its name since.
-            let params = DeleteParams {
-                preconditions: Some(Preconditions {
-                    uid: reservation.uid(),
-                    resource_version: reservation.resource_version(),
-                }),
-                ..DeleteParams::default()
-            };
-            within_deadline(context.reservations.delete(&name, &params)).await?;
-            Ok(())
-        }
-        (Action::WriteCalendar { host: name, status }, host) => {
-            let owner = match host {
-                Lookup::Found(host) if host.name() == name => Some(&**host),
-                _ => None,
-            };
-            let store = &context.calendar_store;
-            let read = calendar.stored.as_ref();
-            store.write(name, read, owner, status).await
-        }
-        (Action::Claim, Lookup::Found(host)) => writer.claim(host, &reservation).await,
-        (Action::Clear, Lookup::Found(host)) => writer.clear(host, &reservation).await,
-        (Action::Free { image }, Lookup::Found(host)) => {
-            writer.free(host, &reservation, image.as_deref()).await
-        }
-        (Action::Provision(deployment), Lookup::Found(host)) => {
-            let written = writer.provision(host, &reservation, deployment).await;
-            if written.is_err() {
-                withdraw_user_data(&reservation, context).await?;
-            }
-            written
-        }
-        (Action::Claim | Action::Clear | Action::Free { .. } | Action::Provision(_), _) => Ok(()),
-    }
-}
-
-/// A replica that was stopped for long writes the keys of a reservation that another one has
-/// brought to its end meanwhile, before the host's version tells it: nobody would look for them
-/// any more.
-async fn withdraw_user_data(reservation: &Reservation, context: &Context) -> Result<(), ApiError> {
-    let name = reservation.name_any();
-    if !living::lives(&name, reservation.metadata.uid.as_deref(), context).await? {
-        context.writer.remove_user_data(reservation).await?;
-    }
-    Ok(())
-}
-
-async fn finalize(
-    reservation: &Reservation,
-    finalizers: Vec<String>,
-    context: &Context,
-) -> Result<(), ApiError> {
-    let patch: Value = json!({"metadata": {
-        "resourceVersion": reservation.resource_version(),
-        "finalizers": finalizers,
-    }});
-    let name = reservation.name_any();
-    let params = PatchParams::default();
-    within_deadline(
-        context
-            .reservations
-            .patch(&name, &params, &Patch::Merge(&patch)),
-    )
-    .await?;
-    Ok(())
 }
 
 fn again(decision: &Decision, resync: Duration, context: &Context) -> Duration {

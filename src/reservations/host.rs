@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::warn;
 
+pub use self::secrets::Made;
 use self::secrets::Secrets;
 use super::{
     deployment::{self, Deployment},
@@ -44,6 +45,9 @@ pub enum ApiError {
     /// The API server said no, or couldn't be reached.
     #[error(transparent)]
     Kube(#[from] kube::Error),
+    /// Somebody else was faster, and this is to be decided anew.
+    #[error("another replica has done otherwise meanwhile")]
+    Overtaken,
     /// What is stored can't be understood.
     #[error("{object} can't be read: {why}")]
     Unreadable {
@@ -63,7 +67,11 @@ pub enum ApiError {
 impl ApiError {
     /// Whether somebody was faster: what there is to do has changed, and is to be read again.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Kube(kube::Error::Api(status)) if status.code == 409)
+        match self {
+            Self::Overtaken => true,
+            Self::Kube(kube::Error::Api(status)) => status.code == 409,
+            _ => false,
+        }
     }
 }
 
@@ -106,20 +114,35 @@ impl HostWriter {
         self.merge(host, &json!({"consumerRef": consumer})).await
     }
 
-    /// Writes the user data, then puts image and power on a host.
+    /// The document that the host will read.
+    pub async fn user_data(
+        &self,
+        host: &BareMetalHost,
+        reservation: &Reservation,
+    ) -> Result<String, ApiError> {
+        Ok(match &self.template {
+            Some(template) => template.document(reservation, host.name()).await?,
+            None => user_data::built_in(reservation),
+        })
+    }
+
+    /// Makes the Secret for the user data, with nothing in it, or finds the one that is there.
+    pub async fn make_user_data(&self, reservation: &Reservation) -> Result<Made, ApiError> {
+        self.secrets.make(reservation).await
+    }
+
+    /// Writes the document into that very Secret.
+    pub async fn fill_user_data(&self, made: &Made, document: String) -> Result<(), ApiError> {
+        self.secrets.fill(made, document).await
+    }
+
+    /// Puts image, user data and power on a host.
     pub async fn provision(
         &self,
         host: &BareMetalHost,
         reservation: &Reservation,
         deployment: &Deployment,
     ) -> Result<(), ApiError> {
-        if user_data::is_made(reservation) {
-            let document = match &self.template {
-                Some(template) => template.document(reservation, host.name()).await?,
-                None => user_data::built_in(reservation),
-            };
-            self.secrets.put(reservation, document).await?;
-        }
         let mut spec = json!({
             "userData": {"name": user_data::given_name(reservation)},
             "online": true,

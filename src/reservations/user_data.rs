@@ -39,8 +39,9 @@ pub fn lets_somebody_in(reservation: &Reservation) -> bool {
     !is_made(reservation) || !accepted_keys(reservation).is_empty()
 }
 
-/// The Secret of a reservation. Owned by it, so that a lost one is collected.
-pub fn secret(reservation: &Reservation, document: String) -> Secret {
+/// The Secret of a reservation, before anything is in it. Owned by it, so that a lost one is
+/// collected.
+pub fn empty_secret(reservation: &Reservation) -> Secret {
     Secret {
         metadata: ObjectMeta {
             name: Some(secret_name(reservation)),
@@ -48,13 +49,14 @@ pub fn secret(reservation: &Reservation, document: String) -> Secret {
             owner_references: reservation.owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
-        data: Some(BTreeMap::from([(
-            "userData".to_owned(),
-            ByteString(document.into_bytes()),
-        )])),
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
     }
+}
+
+/// What the host's operator looks for in it.
+pub fn contents(document: String) -> BTreeMap<&'static str, ByteString> {
+    BTreeMap::from([("userData", ByteString(document.into_bytes()))])
 }
 
 /// The keys that go on the host. Their form is checked again: a Reservation made by hand
@@ -123,9 +125,10 @@ mod tests {
     fn the_secret_holds_exactly_the_users_keys() {
         let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 mario: \"x\" # {y}";
         let reservation = with_keys(&[key]);
-        let secret = secret(&reservation, built_in(&reservation));
-        let document = String::from_utf8(secret.data.unwrap()["userData"].0.clone()).unwrap();
+        let contents = contents(built_in(&reservation));
+        let document = String::from_utf8(contents["userData"].0.clone()).unwrap();
         assert_eq!(keys_of(&document), [key]);
+        let secret = empty_secret(&reservation);
         assert_eq!(secret.metadata.name.as_deref(), Some("portal-101-userdata"));
     }
 

@@ -1,11 +1,10 @@
 //! What must hold of bookings: nobody is booked twice, nowhere and to no end.
 
-use std::time::Duration;
-
 use harbormaster::api::{
     calendar::{Booking, HostCalendar},
     v1::Reservation,
 };
+use jiff::Timestamp;
 use metal3::BareMetalHost;
 use serde_json::Value;
 
@@ -52,29 +51,32 @@ impl Oracle {
     pub(super) fn waited_for_a_reason(
         &self,
         wish: &Reservation,
+        looks: &[Timestamp],
         server: &ApiServer,
         times: Times,
     ) -> Result<(), String> {
-        let long_ago = times.now - SEEN_BY_NOW;
+        // What happened later may not have been seen.
+        let Some(seen) = looks.iter().rev().nth(LOOKS).copied() else {
+            return Ok(());
+        };
         let status = wish.status.as_ref();
         let mut told = status.into_iter().flat_map(|status| &status.conditions);
         let target = wish.spec.target.as_ref();
         let labels = target.and_then(|target| target.selector.as_ref()?.match_labels.as_ref());
-        let made = wish.metadata.creation_timestamp.as_ref();
-        let (Some(labels), Some(made)) = (labels, made) else {
+        let Some(labels) = labels else {
             return Ok(());
         };
         let is_booked = status.is_some_and(|status| status.calendar.is_some());
-        if is_booked || made.0 > long_ago || !told.any(|it| it.reason == "WindowExpired") {
+        if is_booked || !told.any(|it| it.reason == "WindowExpired") {
             return Ok(());
         }
         let is_old = |kind: Kind, name: &str| {
             let touched = self.touched.get(&(kind, name.to_owned()));
-            touched.is_none_or(|at| *at <= long_ago)
+            touched.is_none_or(|at| *at < seen)
         };
         let is_dead = |booking: &Booking| {
             let record = self.records.get(&booking.uid);
-            record.is_some_and(|record| record.gone.is_some_and(|gone| gone <= long_ago))
+            record.is_some_and(|record| record.gone.is_some_and(|gone| gone < seen))
         };
         let free = server.all(Kind::Host).find(|(name, object)| {
             let machine = host(object);
@@ -190,5 +192,5 @@ fn is_of_a_living_host(calendar: &Value, server: &ApiServer) -> bool {
     machine.and_then(uid_of).as_deref() == owner["uid"].as_str()
 }
 
-/// A few times as long as a lost watch goes unnoticed.
-const SEEN_BY_NOW: Duration = Duration::from_secs(20 * 60);
+/// A look may read what is changed before it writes, but not several of them.
+const LOOKS: usize = 3;

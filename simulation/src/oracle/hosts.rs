@@ -112,7 +112,8 @@ impl Oracle {
                 }
                 let consumer = before.consumer().and_then(|it| it.name.clone());
                 let secret = format!("{}-userdata", consumer.unwrap_or_default());
-                if server.one(Kind::Secret, &secret).is_some() {
+                let there = server.one(Kind::Secret, &secret);
+                if there.is_some_and(|there| has_keys_of(there, &one)) {
                     return Err(format!(
                         "host {name} was freed, and Secret {secret} is there"
                     ));
@@ -216,6 +217,21 @@ impl Oracle {
         ))
     }
 
+    /// Not even by a replica that was stopped for long, and dies right afterwards.
+    pub(super) fn nobody_who_is_over_gets_keys(&self, change: &Change) -> Result<(), String> {
+        let Some(secret) = change.after.as_ref().filter(|secret| is_filled(secret)) else {
+            return Ok(());
+        };
+        let record = owner(secret).and_then(|owner| self.records.get(owner));
+        match record {
+            Some(record) if record.is_finished => Err(format!(
+                "{} is over, and its keys are written to Secret {}",
+                record.name, change.name
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Nobody's key but the holder's is in what the host will read.
     fn keys_are_the_holders(&self, host: &BareMetalHost, server: &ApiServer) -> Result<(), String> {
         let Some(uid) = holder(host) else {
@@ -237,6 +253,21 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// Whether anything is in a Secret. An empty one gives nobody away.
+pub(super) fn is_filled(secret: &Value) -> bool {
+    let data = secret["data"].as_object();
+    data.is_some_and(|data| !data.is_empty())
+}
+
+/// Whether it holds what was made for this Reservation.
+pub(super) fn has_keys_of(secret: &Value, uid: &str) -> bool {
+    is_filled(secret) && owner(secret) == Some(uid)
+}
+
+fn owner(secret: &Value) -> Option<&str> {
+    secret["metadata"]["ownerReferences"][0]["uid"].as_str()
 }
 
 fn keys(secret: &Value) -> Vec<String> {

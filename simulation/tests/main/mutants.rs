@@ -9,6 +9,8 @@ use harbormaster::{
     },
 };
 use jiff::Timestamp;
+use json_patch::PatchOperation;
+use serde_json::json;
 use simulation::{
     Meddle, Options,
     api_server::{ApiServer, Kind, Request, Verb},
@@ -221,7 +223,14 @@ fn forget_version(request: &mut Request, of_who_sets: &str) -> bool {
 
 /// Doesn't delete the Secret with the user data.
 fn keeps_user_data(request: &mut Request, _: &ApiServer) -> bool {
-    !(request.kind == Kind::Secret && matches!(request.verb, Verb::Delete { .. }))
+    if request.kind != Kind::Secret {
+        return true;
+    }
+    if let Verb::Json(patch) = &mut request.verb {
+        let empties = |operation: &PatchOperation| matches!(operation, PatchOperation::Add(add) if add.value == json!({}));
+        patch.0.retain(|operation| !empties(operation));
+    }
+    !matches!(request.verb, Verb::Delete { .. })
 }
 
 /// Writes a calendar over whatever is there by now.

@@ -330,13 +330,27 @@ fn secret() -> Steps {
         "op": "test", "path": "/metadata/ownerReferences/0/uid",
         "value": "00000000-0000-4000-8000-000000000001",
     });
+    let by_uid = |uid: &str| json!({"op": "test", "path": "/metadata/uid", "value": uid});
+    let filled = json!({"op": "add", "path": "/data", "value": {"userData": "YQ=="}});
     vec![
         (
-            "a Secret is made",
-            Do::Create(json!({
-                "metadata": {"ownerReferences": owner},
-                "data": {"userData": "YQ=="},
-            })),
+            "a Secret is made, with nothing in it",
+            Do::Create(json!({"metadata": {"ownerReferences": owner}})),
+        ),
+        (
+            "whoever finds it learns which it is",
+            Do::Json(json!([test])),
+        ),
+        (
+            "that very one is filled",
+            Do::Json(json!([by_uid("$uid"), filled])),
+        ),
+        (
+            "another of its name is filled",
+            Do::Json(json!([
+                by_uid("00000000-0000-4000-8000-00000000000f"),
+                filled
+            ])),
         ),
         (
             "made twice",

@@ -5,7 +5,7 @@
 //! left to a person, since nobody knows what is on the disk. Called by the controller's pass.
 
 use jiff::Timestamp;
-use kube::{Resource, runtime::reflector::ObjectRef};
+use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use metal3::BareMetalHost;
 
 use super::{Context, Guarded};
@@ -89,17 +89,25 @@ async fn is_there(
             return Ok(true);
         }
     }
-    lives(name, Some(uid), context).await
+    let read = read(name, context).await?;
+    Ok(read.is_some_and(|read| is_alive(&read, Some(uid))))
 }
 
-/// Whether a reservation is still there, as the same one, and not over.
-pub(super) async fn lives(
-    name: &str,
-    uid: Option<&str>,
+/// Whether the reservation, as it is stored now, has begun to be taken back, or is no more.
+pub(super) async fn is_over(
+    reservation: &Reservation,
     context: &Context,
 ) -> Result<bool, ApiError> {
-    let read = within_deadline(context.seen_reservations.get_opt(name)).await?;
-    Ok(read.is_some_and(|read| is_alive(&read, uid)))
+    let read = read(&reservation.name_any(), context).await?;
+    Ok(read.is_none_or(|read| {
+        let status = read.0.as_ref().ok().and_then(|read| read.status.as_ref());
+        let is_marked = status.is_some_and(|status| status.release_time.is_some());
+        is_marked || !is_alive(&read, reservation.meta().uid.as_deref())
+    }))
+}
+
+async fn read(name: &str, context: &Context) -> Result<Option<Guarded<Reservation>>, ApiError> {
+    within_deadline(context.seen_reservations.get_opt(name)).await
 }
 
 fn is_alive(read: &Guarded<Reservation>, uid: Option<&str>) -> bool {

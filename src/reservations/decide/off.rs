@@ -35,9 +35,7 @@ impl Pass<'_> {
                 self.pin(host);
                 Action::Claim
             }
-            _ if self.status.release_time.is_some() => {
-                self.finish("Clean", "the host is clean and free again")
-            }
+            _ if self.was_clean() => self.finish(CLEAN, "the host is clean and free again"),
             _ => self.finish("NotHeld", "no host is held"),
         }
     }
@@ -103,7 +101,7 @@ impl Pass<'_> {
             self.set(
                 RELEASED,
                 false,
-                "Clean",
+                CLEAN,
                 "the host is clean; it is being freed",
             );
             let idle = self.policy.deprovision_image.clone();
@@ -182,10 +180,27 @@ impl Pass<'_> {
         deprovisioned || powered_off || seen || waited
     }
 
+    /// Whether the host was freed after it was seen to be clean.
+    fn was_clean(&self) -> bool {
+        let mut told = self.status.conditions.iter();
+        told.any(|it| it.type_ == RELEASED && it.reason == CLEAN)
+    }
+
     fn finish(&mut self, reason: &str, message: &str) -> Action {
         // First of all: a record that is over is not looked at again.
         if let Some(action) = self.unbook() {
             return action;
+        }
+        // Whose host was deleted, or taken by others, may have left its keys behind.
+        let may_have_keys =
+            self.status.applied_image.is_some() && user_data::is_made(self.reservation);
+        if may_have_keys && self.status.release_time.is_none() {
+            // Marked before they are taken away, so that nobody puts them back.
+            self.status.phase = Some(Phase::Releasing);
+            self.status.release_time = Some(Time(self.now));
+            self.set(RELEASED, false, reason, message);
+            self.wake = Some(self.now);
+            return Action::Wait;
         }
         if self.has_run_out() {
             let message = "its time is over, and it never had its host";
@@ -205,8 +220,7 @@ impl Pass<'_> {
             Some(failed) => self.not_ready(&failed.reason, failed.message),
             None => self.not_ready(reasons::RELEASED, message),
         }
-        // Whose host was deleted, or taken by others, may have left its keys behind.
-        if self.status.applied_image.is_some() && user_data::is_made(self.reservation) {
+        if may_have_keys {
             let mut status = Box::new(std::mem::replace(&mut self.status, unfinished));
             status.next_transition_time = None;
             return Action::Finish { status };
@@ -255,6 +269,9 @@ fn takes_no_image_yet(state: &ProvisioningState) -> bool {
 fn deprovision_start(host: &BareMetalHost) -> Option<Time> {
     host.last_deprovision()?.start.clone()
 }
+
+/// The reason of who has nothing more to do with its host.
+const CLEAN: &str = "Clean";
 
 /// How long an `available` without other evidence is held against an operator that may not
 /// have looked yet.

@@ -3,8 +3,8 @@
 //! Anybody who may make a Reservation chooses its name, and with it the name of its Secret:
 //! were that one overwritten blindly, a reservation called `x` would hand out, or destroy,
 //! whatever Secret is called `x-userdata`. So a Secret is created, or changed only where it
-//! bears the reservation's own uid; the test is part of the write. It is never read. Called
-//! by the writer of hosts.
+//! bears the reservation's own uid; the test is part of the write. What is in it is never looked
+//! at. Called by the writer of hosts.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -27,31 +27,47 @@ impl Secrets {
         Self { secrets }
     }
 
-    /// Creates the Secret of a reservation, or writes over the one that it has.
-    pub(super) async fn put(
-        &self,
-        reservation: &Reservation,
-        document: String,
-    ) -> Result<(), ApiError> {
-        let secret = user_data::secret(reservation, document);
+    /// Creates the Secret of a reservation, with nothing in it, or finds the one that it has.
+    pub(super) async fn make(&self, reservation: &Reservation) -> Result<Made, ApiError> {
+        let secret = user_data::empty_secret(reservation);
         let params = PostParams::default();
-        match within_deadline(self.secrets.create(&params, &secret)).await {
-            Err(error) if error.is_conflict() => {}
-            other => return other.map(drop),
-        }
-        let data = json!({"op": "add", "path": "/data", "value": secret.data});
-        match self.patch_own(reservation, data).await? {
-            Own::Patched(_) => Ok(()),
-            // Gone in between: the next pass creates it.
-            Own::Missing => Err(ApiError::Timeout),
-            Own::Foreign => Err(ApiError::ForeignSecret(user_data::secret_name(reservation))),
+        let created = within_deadline(self.secrets.create(&params, &secret)).await;
+        let there = match created {
+            Ok(created) => created,
+            Err(error) if error.is_conflict() => match self.patch_own(reservation, None).await? {
+                Own::Patched(there) => *there,
+                Own::Missing => return Err(ApiError::Overtaken),
+                Own::Foreign => {
+                    let name = user_data::secret_name(reservation);
+                    return Err(ApiError::ForeignSecret(name));
+                }
+            },
+            Err(error) => return Err(error),
+        };
+        Ok(Made {
+            name: there.name_any(),
+            uid: there.uid(),
+        })
+    }
+
+    /// Writes the document into this Secret, and into no other that has come to bear its name.
+    pub(super) async fn fill(&self, made: &Made, document: String) -> Result<(), ApiError> {
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": made.uid},
+            {"op": "add", "path": "/data", "value": user_data::contents(document)},
+        ]);
+        match self.patch(&made.name, patch).await {
+            Err(ApiError::Kube(kube::Error::Api(status))) if matches!(status.code, 404 | 422) => {
+                Err(ApiError::Overtaken)
+            }
+            filled => filled.map(drop),
         }
     }
 
     /// Deletes the Secret of a reservation; another's of that name stays.
     pub(super) async fn remove(&self, reservation: &Reservation) -> Result<(), ApiError> {
         let emptied = json!({"op": "add", "path": "/data", "value": {}});
-        let Own::Patched(secret) = self.patch_own(reservation, emptied).await? else {
+        let Own::Patched(secret) = self.patch_own(reservation, Some(emptied)).await? else {
             return Ok(());
         };
         let params = DeleteParams {
@@ -73,20 +89,16 @@ impl Secrets {
     async fn patch_own(
         &self,
         reservation: &Reservation,
-        operation: Value,
+        operation: Option<Value>,
     ) -> Result<Own, ApiError> {
         let test = json!({
             "op": "test",
             "path": "/metadata/ownerReferences/0/uid",
             "value": reservation.uid(),
         });
-        let patch: json_patch::Patch = serde_json::from_value(json!([test, operation]))
-            .expect("these are JSON patch operations (RFC 6902)");
+        let operations = [test].into_iter().chain(operation).collect();
         let name = user_data::secret_name(reservation);
-        let params = PatchParams::default();
-        let patch = Patch::Json::<()>(patch);
-        let patched = self.secrets.patch(&name, &params, &patch);
-        match within_deadline(patched).await {
+        match self.patch(&name, operations).await {
             Ok(secret) => Ok(Own::Patched(Box::new(secret))),
             Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 404 => Ok(Own::Missing),
             // What the API server says to a test that fails, or has nothing to look at.
@@ -94,6 +106,20 @@ impl Secrets {
             Err(error) => Err(error),
         }
     }
+
+    async fn patch(&self, name: &str, operations: Value) -> Result<Secret, ApiError> {
+        let patch: json_patch::Patch =
+            serde_json::from_value(operations).expect("these are JSON patch operations (RFC 6902)");
+        let (params, patch) = (PatchParams::default(), Patch::Json::<()>(patch));
+        within_deadline(self.secrets.patch(name, &params, &patch)).await
+    }
+}
+
+/// A Secret that is there, as the very one.
+#[derive(Clone, Debug)]
+pub struct Made {
+    name: String,
+    uid: Option<String>,
 }
 
 enum Own {
