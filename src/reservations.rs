@@ -10,6 +10,7 @@ pub mod controller;
 pub mod decide;
 pub mod deployment;
 pub mod election;
+pub mod essentials;
 pub mod host;
 pub mod lookup;
 pub mod metrics;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use fastrand::Rng;
+use harbormaster::reservations::{decide::only_waits_for_its_time, essentials::Essentials};
 use jiff::{SignedDuration, Timestamp};
 use metal3::simulator::{Situation, Timings};
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::{
     agenda::Agenda,
     api_server::{Answer, ApiServer, Change, Kind, Request, Verb},
     coverage::{Coverage, Fault},
-    oracle::{Oracle, Times, Writer, host},
+    oracle::{Oracle, Times, Writer, host, reservation},
     pace::Pace,
     people::{Deed, deeds, labels},
 };
@@ -254,10 +255,12 @@ impl World {
                 let reaction = Duration::from_millis(self.rng.u64(0..8000));
                 self.machines.set_by(&change.name, now + reaction);
                 if is_seen {
-                    self.wake(&change.name, change.after.as_ref());
+                    let [before, after] = [&change.before, &change.after].map(essentials);
+                    let is_news = before != after;
+                    self.wake(&change.name, change.after.as_ref(), is_news);
                 }
             }
-            Kind::Calendar if is_seen => self.wake(&change.name, None),
+            Kind::Calendar if is_seen => self.wake(&change.name, None, true),
             Kind::Reservation => {
                 self.index(&change);
                 if change.before.is_none() {
@@ -307,7 +310,7 @@ impl World {
     /// What the controller's watches wake when a host or its calendar changes: whoever has
     /// to do with the host, and is not over or still has it; and who has none yet, and would
     /// take it.
-    fn wake(&mut self, host: &str, changed: Option<&Value>) {
+    fn wake(&mut self, host: &str, changed: Option<&Value>, is_news: bool) {
         let now = self.now;
         let holder = self.server.one(Kind::Host, host);
         let holder = holder.map(|it| it["spec"]["consumerRef"]["uid"].clone());
@@ -324,6 +327,9 @@ impl World {
                 if !wanted.all(|(key, value)| there[key] == *value) {
                     continue;
                 }
+            }
+            if !is_news && wanted.is_null() && only_waits_for_its_time(&reservation(object)) {
+                continue;
             }
             let phase = object["status"]["phase"].as_str();
             let is_over = matches!(phase, Some("Released" | "Failed"));
@@ -435,6 +441,13 @@ fn told(actor: Actor, request: &Request, answer: &Answer) -> String {
         "{actor:?} {verb} {kind:?} {name}{part} -> {} {body}",
         answer.code
     )
+}
+
+fn essentials(host: &Option<Value>) -> Option<Essentials> {
+    let host = serde_json::from_value(host.clone()?);
+    Some(Essentials::of(
+        &host.expect("only hosts are stored as hosts"),
+    ))
 }
 
 /// The hosts that a Reservation has to do with, by its spec and its status; any, if it has

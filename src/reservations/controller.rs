@@ -34,7 +34,7 @@ use tracing::{debug, info, warn};
 use self::{
     act::{act, store_status},
     look::look,
-    trigger::{concerned, in_calendar},
+    trigger::{Known, concerned, in_calendar},
     trouble::Troubles,
 };
 use super::{
@@ -168,7 +168,8 @@ async fn control(mut context: Context, shutdown: BoxFuture<'static, ()>) {
     context.seen = Some(controller.store());
     let context = Arc::new(context);
     let store = controller.store();
-    let mapper = move |host: Guarded<BareMetalHost>| concerned(&store, &host);
+    let known = Known::default();
+    let mapper = move |host: Guarded<BareMetalHost>| concerned(&store, &host, &known);
     let store = controller.store();
     let booked = move |calendar: Guarded<HostCalendar>| in_calendar(&store, &calendar);
     controller

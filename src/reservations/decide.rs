@@ -286,9 +286,19 @@ pub(super) fn decided_on(reservation: &Reservation) -> Option<i64> {
 
 /// Whether nothing is done for it until an object that can't be read is mended.
 pub fn waits_for_mending(reservation: &Reservation) -> bool {
-    let status = reservation.status.as_ref();
-    let mut told = status.into_iter().flat_map(|status| &status.conditions);
-    told.any(|it| it.type_ == conditions::READY && it.reason == reasons::UNREADABLE)
+    ready_reason(reservation) == Some(reasons::UNREADABLE)
+}
+
+/// Whether it has its place in a calendar, and nothing but its time to wait for: how the host
+/// is just now means nothing to it, only whether it may be lent at all.
+pub fn only_waits_for_its_time(reservation: &Reservation) -> bool {
+    ready_reason(reservation) == Some(reasons::SCHEDULED)
+}
+
+fn ready_reason(reservation: &Reservation) -> Option<&str> {
+    let conditions = &reservation.status.as_ref()?.conditions;
+    let ready = conditions.iter().find(|it| it.type_ == conditions::READY)?;
+    Some(&ready.reason)
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub(crate) const PROVISIONING_FAILED: &str = "ProvisioningFailed";
 pub(crate) const RELEASED: &str = "Released";
 pub(crate) const RELEASING: &str = "Releasing";
 pub(crate) const RETRY_LIMIT_REACHED: &str = "RetryLimitReached";
+pub(crate) const SCHEDULED: &str = "Scheduled";
 pub(crate) const TEMPLATE_INVALID: &str = "TemplateInvalid";
 pub(crate) const UNREADABLE: &str = "Unreadable";
 pub(crate) const WINDOW_EXPIRED: &str = "WindowExpired";

@@ -1,5 +1,5 @@
-//! Controllers that are wrong on purpose: each must break a promise, within as many schedules
-//! as every run looks at. An oracle that finds none of them out would be worth nothing.
+//! Controllers that are wrong on purpose: each must break a promise, within few schedules. An
+//! oracle that finds none of them out would be worth nothing.
 
 use harbormaster::{
     api::{calendar::HostCalendarStatus, v1::Reservation},
@@ -16,8 +16,6 @@ use simulation::{
     api_server::{ApiServer, Kind, Request, Verb},
     run,
 };
-
-use super::SCHEDULES;
 
 #[test]
 fn a_release_without_evidence_of_a_wiped_disk_is_found_out() {
@@ -93,7 +91,7 @@ fn meddling(meddle: Meddle) -> Options {
 }
 
 fn expect_found_out(mutant: &Options, what: &str) {
-    let found = (0..SCHEDULES).find_map(|seed| Some((seed, run(seed, mutant).broken?)));
+    let found = (0..SEEDS).find_map(|seed| Some((seed, run(seed, mutant).broken?)));
     let is_it = |(_, broken): &(u64, String)| broken.contains(what);
     assert!(found.as_ref().is_some_and(is_it), "{found:?}");
 }
@@ -227,7 +225,10 @@ fn keeps_user_data(request: &mut Request, _: &ApiServer) -> bool {
         return true;
     }
     if let Verb::Json(patch) = &mut request.verb {
-        let empties = |operation: &PatchOperation| matches!(operation, PatchOperation::Add(add) if add.value == json!({}));
+        let empties = |operation: &PatchOperation| match operation {
+            PatchOperation::Add(add) => add.value == json!({}),
+            _ => false,
+        };
         patch.0.retain(|operation| !empties(operation));
     }
     !matches!(request.verb, Verb::Delete { .. })
@@ -243,3 +244,6 @@ fn books_blindly(request: &mut Request, server: &ApiServer) -> bool {
     }
     true
 }
+
+/// Until the first that breaks a promise; most do within ten.
+const SEEDS: u64 = 150;

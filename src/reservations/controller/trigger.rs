@@ -1,6 +1,11 @@
 //! Which reservations a change matters to: that of a host, or of a host's calendar. Called by
 //! the controller's watches; one too many is only a pass that changes nothing.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
 use kube::{
     Resource, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
@@ -11,18 +16,41 @@ use super::{Guarded, pinned_name};
 use crate::{
     api::{calendar::HostCalendar, v1::Reservation},
     reservations::{
-        decide::waits_for_mending,
+        decide::{only_waits_for_its_time, waits_for_mending},
+        essentials::Essentials,
         lookup::{Lookup, lookup},
         selection,
     },
 };
 
+/// Each host's essentials, as they were last seen.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<HashMap<String, Essentials>>);
+
+impl Known {
+    /// Whether this is more than a change of how the host is just now.
+    fn learn(&self, host: &Guarded<BareMetalHost>) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = host.name_any();
+        // Its last change and its end look the same.
+        if host.meta().deletion_timestamp.is_some() {
+            known.remove(&name);
+            return true;
+        }
+        let essentials = Essentials::of(host);
+        let before = known.insert(name, essentials.clone());
+        before.is_none_or(|before| before != essentials)
+    }
+}
+
 /// The reservations that a change of this host may matter to.
 pub(super) fn concerned(
     store: &Seen,
     host: &Guarded<BareMetalHost>,
+    known: &Known,
 ) -> Vec<ObjectRef<Guarded<Reservation>>> {
     let hosts = std::slice::from_ref(host);
+    let is_news = known.learn(host);
     triggered(store, |reservation| {
         if selection::is_choosing(reservation) {
             let booked = reservation.status.as_ref();
@@ -30,6 +58,9 @@ pub(super) fn concerned(
                 Some(booked) => host.meta().name.as_ref() == Some(booked),
                 None => selection::would_do(reservation, host.labels()),
             };
+        }
+        if !is_news && only_waits_for_its_time(reservation) {
+            return false;
         }
         let is_live = !reservation.is_finished() || holds(reservation, host);
         is_live
@@ -131,5 +162,41 @@ mod tests {
                 "{reason}"
             );
         }
+    }
+
+    #[test]
+    fn who_only_waits_for_its_time_is_looked_at_when_a_host_can_be_lent_no_more_and_not_else() {
+        let host = |change: Value| -> Guarded<BareMetalHost> {
+            let mut host = json!({
+                "apiVersion": "metal3.io/v1alpha1",
+                "kind": "BareMetalHost",
+                "metadata": {"name": "srv01", "namespace": "metal3", "uid": "1"},
+                "spec": {"online": false},
+            });
+            json_patch::merge(&mut host, &change);
+            guarded(host)
+        };
+        let wakes = |reason: &str| {
+            let (store, mut writer) = reflector::store::<DeserializeGuard<Reservation>>();
+            writer.apply_watcher_event(&Event::Apply(waiting(reason)));
+            let known = Known::default();
+            let changes = [
+                json!({}),
+                json!({"spec": {"online": true}}),
+                json!({"spec": {"automatedCleaningMode": "disabled"}}),
+                json!({"metadata": {"labels": {"a": "b"}}}),
+                json!({"metadata": {"labels": {"a": "b"}}, "spec": {"online": true}}),
+                json!({"metadata": {"uid": "2"}}),
+                json!({"metadata": {"uid": "2", "deletionTimestamp": "2026-01-01T10:00:00Z"}}),
+                json!({"metadata": {"uid": "2", "deletionTimestamp": "2026-01-01T10:00:00Z"}}),
+                json!({"status": {"operationHistory": "none"}}),
+            ];
+            changes.map(|change| !concerned(&store, &host(change), &known).is_empty())
+        };
+        assert_eq!(
+            wakes("Scheduled"),
+            [true, false, true, true, false, true, true, true, true]
+        );
+        assert_eq!(wakes("HostBusy"), [true; 9]);
     }
 }

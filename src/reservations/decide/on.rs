@@ -26,7 +26,7 @@ impl Pass<'_> {
         self.wake_at(begin);
         match self.accept(host) {
             Ok(_) => {
-                self.not_ready("Scheduled", format!("begins at {begin}"));
+                self.not_ready(reasons::SCHEDULED, format!("begins at {begin}"));
                 Action::Wait
             }
             Err(action) => action,
