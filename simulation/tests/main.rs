@@ -75,9 +75,9 @@ fn many_are_served_by_few_requests_and_who_waits_costs_little() {
     // The three parts are counted apart: all are accepted at once, and then there is peace.
     assert!(load.waiting.busiest < load.accepting.busiest, "{load}");
     assert!(load.requests_a_booking() < 90.0, "{load}");
-    // A look every five minutes, at three objects.
-    assert!(load.requests_an_hour() <= 39.0, "{load}");
-    assert!(load.passes_a_transition() < 50.0, "{load}");
+    // A look every quarter of an hour, at three objects.
+    assert!(load.requests_an_hour() <= 15.0, "{load}");
+    assert!(load.passes_a_transition() < 20.0, "{load}");
 }
 
 /// Schedules that broke a promise once.

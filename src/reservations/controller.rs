@@ -40,7 +40,7 @@ use self::{
 use super::{
     caches::is_of_a_changed_definition,
     calendar::store::CalendarStore,
-    decide::{Action, Decision, Policy, decide},
+    decide::{Action, Decision, Policy, decide, only_waits_for_its_time},
     host::{ApiError, HostWriter, within_deadline},
     lookup::Lookup,
     metrics::ControllerMetrics,
@@ -258,6 +258,8 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
     let uid = reservation.uid().unwrap_or_default();
     let resync = if reservation.is_finished() {
         RESYNC_OF_FINISHED
+    } else if only_waits_for_its_time(&reservation) {
+        RESYNC_OF_WAITING
     } else {
         RESYNC
     };
@@ -336,6 +338,10 @@ const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// A lost watch is made up for by then.
 const RESYNC: Duration = Duration::from_secs(5 * 60);
+
+/// Who only waits for its time asks for it by the clock; until then there is hardly anything to
+/// be missed, and there are many of them.
+const RESYNC_OF_WAITING: Duration = Duration::from_secs(15 * 60);
 
 /// Of what was over before, only a claim that came too late could still be told, and the time
 /// at which it expires is known.

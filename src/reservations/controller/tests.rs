@@ -51,6 +51,28 @@ async fn a_record_that_is_not_over_is_looked_at_every_five_minutes() {
 }
 
 #[tokio::test]
+async fn who_only_waits_for_its_time_is_looked_at_every_quarter_of_an_hour_and_then() {
+    let world = World::new();
+    world.put("reservations/wish", wish(json!({"rack": "1"}), json!({})));
+    world.put("baremetalhosts/a", host("a", "1"));
+    world.settle("wish").await;
+    let mut looks = Vec::new();
+    while world.ready("wish") == "Scheduled" {
+        world.forget();
+        let wait = world.pass("wish").await.unwrap();
+        looks.push(world.asked()[0].0);
+        world.sleep(wait);
+    }
+    let expected = [
+        "2026-01-01T09:00:00Z",
+        "2026-01-01T09:15:00Z",
+        "2026-01-01T09:30:00Z",
+    ];
+    assert_eq!(looks[..3], expected.map(at));
+    assert!(looks.contains(&at("2026-01-01T10:00:00Z")), "{looks:?}");
+}
+
+#[tokio::test]
 async fn a_booked_wish_reads_its_own_host_and_calendar_and_nothing_else() {
     let world = World::new();
     world.put("reservations/wish", wish(json!({"rack": "1"}), json!({})));
