@@ -15,6 +15,8 @@ pub(crate) struct Case {
     pub(crate) path: &'static str,
     pub(crate) body: fn() -> Vec<u8>,
     connections: usize,
+    /// From one call of a connection to its next; otherwise it calls as fast as it is answered.
+    every: Option<Duration>,
 }
 
 pub(crate) async fn run_all(wanted: Option<&str>) {
@@ -54,12 +56,15 @@ pub(crate) fn cases() -> Vec<Case> {
         path,
         body,
         connections: 8,
+        every: None,
+    };
+    let steady = |name, path, body| Case {
+        every: Some(Duration::from_millis(2)),
+        ..small(name, path, body)
     };
     let large = |name, path, body| Case {
-        name,
-        path,
-        body,
         connections: 1,
+        ..small(name, path, body)
     };
     vec![
         small("validate 5.7 kB", "/validate/host", || update(11)),
@@ -70,6 +75,12 @@ pub(crate) fn cases() -> Vec<Case> {
         small("mutate 53 kB", "/mutate/host", || update(222)),
         small("convert 1", "/plain", || conversion(1)),
         small("convert 1, lossless", "/lossless", || conversion(1)),
+        // Two servers that are asked as fast as each can are not asked alike: the slower one lets its
+        // callers sleep, and wakes them at its own expense.
+        steady("steady validate 5.7 kB", "/validate/host", || update(11)),
+        steady("steady mutate 5.7 kB", "/mutate/host", || update(11)),
+        steady("steady convert 1", "/plain", || conversion(1)),
+        steady("steady convert 1, lossless", "/lossless", || conversion(1)),
         large("convert 1,000", "/plain", || conversion(1_000)),
         large("convert 1,000, lossless", "/lossless", || conversion(1_000)),
         large("convert 10,000", "/plain", || conversion(10_000)),
@@ -141,6 +152,7 @@ impl Figures {
 /// A server under measurement.
 struct Measured<'a> {
     server: &'a Running,
+    every: Option<Duration>,
     connections: Vec<Connection>,
     idle: u64,
     /// Before the first turn. Between its turns a server has nothing to do, so that two readings of
@@ -157,6 +169,7 @@ impl<'a> Measured<'a> {
         let connections = join_all((0..case.connections).map(|_| client.connect())).await;
         let mut measured = Self {
             server,
+            every: case.every,
             connections,
             idle: server.memory().0,
             cpu: Duration::ZERO,
@@ -175,7 +188,8 @@ impl<'a> Measured<'a> {
     async fn turn(&mut self, call: &[u8], period: Duration) {
         let started = Instant::now();
         let callers = self.connections.iter_mut();
-        let times = join_all(callers.map(|one| one.call_until(call, started + period))).await;
+        let end = started + period;
+        let times = join_all(callers.map(|one| one.call_until(call, end, self.every))).await;
         self.elapsed += started.elapsed();
         self.times.extend(times.into_iter().flatten());
     }

@@ -1,7 +1,11 @@
 //! A client that costs little itself: requests are bytes made beforehand, and of an answer only the
 //! status and the length are read.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -88,9 +92,16 @@ impl Connection {
         &self.buffer[head..]
     }
 
-    /// Calls again and again until then; gives the time that each call took, in microseconds.
-    pub(crate) async fn call_until(&mut self, request: &[u8], end: Instant) -> Vec<u64> {
+    /// Calls again and again until then, at once or at a pace; gives the time that each call took, in
+    /// microseconds.
+    pub(crate) async fn call_until(
+        &mut self,
+        request: &[u8],
+        end: Instant,
+        every: Option<Duration>,
+    ) -> Vec<u64> {
         let mut times = Vec::new();
+        let mut next = Instant::now();
         loop {
             let started = Instant::now();
             if started >= end && !times.is_empty() {
@@ -98,6 +109,10 @@ impl Connection {
             }
             self.call(request).await;
             times.push(u64::try_from(started.elapsed().as_micros()).unwrap());
+            if let Some(every) = every {
+                next += every;
+                tokio::time::sleep_until(next.into()).await;
+            }
         }
     }
 
