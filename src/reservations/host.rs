@@ -6,7 +6,7 @@
 
 mod secrets;
 
-use std::{fmt::Debug, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -14,7 +14,6 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use metal3::BareMetalHost;
-use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -25,7 +24,7 @@ use super::{
     metrics::ControllerMetrics,
     user_data::{self, Template, TemplateError},
 };
-use crate::api::v1::Reservation;
+use crate::api::v1::{Image, Reservation};
 
 /// Writes hosts and the Secrets that go with them.
 #[derive(Clone, Debug)]
@@ -147,16 +146,10 @@ impl HostWriter {
             "userData": {"name": user_data::given_name(reservation)},
             "online": true,
         });
-        // Nulls, since a merge would keep the fields of what was there before.
         match deployment {
             Deployment::Image(image) => {
                 spec["customDeploy"] = Value::Null;
-                spec["image"] = json!({
-                    "url": image.url,
-                    "checksum": image.checksum,
-                    "checksumType": image.checksum_type,
-                    "format": image.format,
-                });
+                spec["image"] = whole(image);
             }
             Deployment::Method(method) => {
                 spec["image"] = Value::Null;
@@ -229,31 +222,35 @@ impl HostWriter {
     async fn drop_claim(&self, host: &BareMetalHost, image: Option<&str>) -> Result<(), ApiError> {
         let mut spec = json!({"consumerRef": null});
         if let Some(url) = image {
-            let none = Value::Null;
-            spec["image"] =
-                json!({"url": url, "checksum": none, "checksumType": none, "format": none});
+            spec["image"] = whole(&Image {
+                url: url.to_owned(),
+                ..Image::default()
+            });
             spec["online"] = Value::Bool(true);
         }
         self.merge(host, &spec).await
     }
 
     async fn merge(&self, host: &BareMetalHost, spec: &Value) -> Result<(), ApiError> {
-        let patch = json!({
+        let patch = Patch::Merge(json!({
             "metadata": {"resourceVersion": host.resource_version()},
             "spec": spec,
-        });
-        self.write(host, &Patch::Merge(&patch)).await
-    }
-
-    async fn write<P>(&self, host: &BareMetalHost, patch: &Patch<P>) -> Result<(), ApiError>
-    where
-        P: Serialize + Debug,
-    {
+        }));
         let params = PatchParams::default();
-        let written = within_deadline(self.hosts.patch(host.name(), &params, patch)).await;
+        let written = within_deadline(self.hosts.patch(host.name(), &params, &patch)).await;
         self.metrics.host_written(&written);
         written.map(drop)
     }
+}
+
+/// An image with nulls for what it doesn't say: a merge would keep the fields of what was there before.
+fn whole(image: &Image) -> Value {
+    json!({
+        "url": image.url,
+        "checksum": image.checksum,
+        "checksumType": image.checksum_type,
+        "format": image.format,
+    })
 }
 
 /// The API server, or a webhook that it asked, says that such an object can't be.
