@@ -124,13 +124,13 @@ impl Served {
             ("apiserver_admission_webhook_fail_open_count", ours),
             (conversion, r#"result="failure""#),
         ];
-        let failed = failures.map(|(name, label)| sum(name, label));
-        let samples = failures.map(|(name, label)| samples(&metrics, name, label).join("\n"));
+        let failures = failures.map(|(name, label)| samples(&metrics, name, label));
+        let failures = failures.concat();
         Self {
             admissions: sum("apiserver_admission_webhook_request_total", ours),
             conversions: sum(conversion, ""),
-            failed: failed.iter().sum(),
-            samples: samples.join("\n"),
+            failed: total(&failures),
+            samples: failures.join("\n"),
         }
     }
 }
@@ -179,8 +179,12 @@ fn samples<'a>(metrics: &'a str, name: &str, label: &str) -> Vec<&'a str> {
 
 /// Of all such samples.
 fn sum(metrics: &str, name: &str, label: &str) -> u64 {
-    let samples = samples(metrics, name, label).into_iter();
-    let values = samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+    total(&samples(metrics, name, label))
+}
+
+fn total(samples: &[&str]) -> u64 {
+    let values = samples.iter();
+    let values = values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
     values.map(|value| value as u64).sum()
 }
 
