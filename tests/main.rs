@@ -40,6 +40,8 @@ mod hooks;
 mod hostile;
 #[path = "main/hosts.rs"]
 mod hosts;
+#[path = "main/keys.rs"]
+mod keys;
 #[path = "main/leaders.rs"]
 mod leaders;
 #[path = "main/line.rs"]

@@ -131,8 +131,13 @@ impl HostWriter {
     }
 
     /// Writes the document into that very Secret.
-    pub async fn fill_user_data(&self, made: &Made, document: String) -> Result<(), ApiError> {
-        self.secrets.fill(made, document).await
+    pub async fn fill_user_data(
+        &self,
+        reservation: &Reservation,
+        made: &Made,
+        document: String,
+    ) -> Result<(), ApiError> {
+        self.secrets.fill(reservation, made, document).await
     }
 
     /// Puts image, user data and power on a host.

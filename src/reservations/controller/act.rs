@@ -139,7 +139,7 @@ async fn write_user_data(
         writer.remove_user_data(reservation).await?;
         return Err(ApiError::Overtaken);
     }
-    writer.fill_user_data(&secret, document).await
+    writer.fill_user_data(reservation, &secret, document).await
 }
 
 async fn finalize(

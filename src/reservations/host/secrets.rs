@@ -10,10 +10,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::Status,
 };
 use serde_json::{Value, json};
 
-use super::{ApiError, within_deadline};
+use super::{ApiError, is_refusal, within_deadline};
 use crate::{api::v1::Reservation, reservations::user_data};
 
 /// Writes user-data Secrets.
@@ -51,14 +52,28 @@ impl Secrets {
     }
 
     /// Writes the document into this Secret, and into no other that has come to bear its name.
-    pub(super) async fn fill(&self, made: &Made, document: String) -> Result<(), ApiError> {
+    pub(super) async fn fill(
+        &self,
+        reservation: &Reservation,
+        made: &Made,
+        document: String,
+    ) -> Result<(), ApiError> {
         let patch = json!([
             {"op": "test", "path": "/metadata/uid", "value": made.uid},
             {"op": "add", "path": "/data", "value": user_data::contents(document)},
         ]);
         match self.patch(&made.name, patch).await {
-            Err(ApiError::Kube(kube::Error::Api(status))) if matches!(status.code, 404 | 422) => {
+            Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 404 => {
                 Err(ApiError::Overtaken)
+            }
+            // The test has failed, or the Secret can't be written to: then it still is that one.
+            Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 422 => {
+                match self.patch_own(reservation, None).await? {
+                    Own::Patched(there) if there.uid() == made.uid => {
+                        Err(kube::Error::Api(status).into())
+                    }
+                    Own::Foreign | Own::Missing | Own::Patched(_) => Err(ApiError::Overtaken),
+                }
             }
             filled => filled.map(drop),
         }
@@ -66,9 +81,15 @@ impl Secrets {
 
     /// Deletes the Secret of a reservation; another's of that name stays.
     pub(super) async fn remove(&self, reservation: &Reservation) -> Result<(), ApiError> {
-        let emptied = json!({"op": "add", "path": "/data", "value": {}});
-        let Own::Patched(secret) = self.patch_own(reservation, Some(emptied)).await? else {
+        let Own::Patched(secret) = self.patch_own(reservation, None).await? else {
             return Ok(());
+        };
+        // One that others keep by a finalizer stays, and one that is immutable stays full until
+        // it goes. Both at once must not count as gone.
+        let emptied = json!({"op": "add", "path": "/data", "value": {}});
+        let refusal = match self.patch_own(reservation, Some(emptied)).await {
+            Err(ApiError::Kube(kube::Error::Api(status))) if is_refusal(&status) => Some(status),
+            emptied => emptied.map(|_| None)?,
         };
         let params = DeleteParams {
             preconditions: Some(Preconditions {
@@ -78,11 +99,17 @@ impl Secrets {
             ..DeleteParams::default()
         };
         let name = user_data::secret_name(reservation);
-        match within_deadline(self.secrets.delete(&name, &params)).await {
-            Err(ApiError::Kube(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+        let deleted = within_deadline(self.secrets.delete(&name, &params)).await;
+        match (deleted, refusal) {
+            (Err(ApiError::Kube(kube::Error::Api(status))), _)
+                if matches!(status.code, 404 | 409) =>
+            {
                 Ok(())
             }
-            other => other.map(drop),
+            (Ok(deleted), Some(refusal)) if deleted.is_left() => {
+                Err(kube::Error::Api(refusal).into())
+            }
+            (deleted, _) => deleted.map(drop),
         }
     }
 
@@ -101,8 +128,9 @@ impl Secrets {
         match self.patch(&name, operations).await {
             Ok(secret) => Ok(Own::Patched(Box::new(secret))),
             Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 404 => Ok(Own::Missing),
-            // What the API server says to a test that fails, or has nothing to look at.
-            Err(ApiError::Kube(kube::Error::Api(status))) if status.code == 422 => Ok(Own::Foreign),
+            Err(ApiError::Kube(kube::Error::Api(status))) if is_failed_test(&status) => {
+                Ok(Own::Foreign)
+            }
             Err(error) => Err(error),
         }
     }
@@ -126,4 +154,11 @@ enum Own {
     Foreign,
     Missing,
     Patched(Box<Secret>),
+}
+
+/// What the API server says to a test that fails, or has nothing to look at. Where it is the
+/// schema or a policy that says no, the Secret is named.
+fn is_failed_test(status: &Status) -> bool {
+    let details = status.details.as_ref();
+    status.code == 422 && details.is_none_or(|details| details.name.is_empty())
 }
