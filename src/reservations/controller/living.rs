@@ -18,7 +18,7 @@ use crate::{
         calendar,
         decide::would_begin_early,
         host::{ApiError, within_deadline},
-        lookup::claim,
+        lookup::{claim, is_object_name},
     },
 };
 
@@ -81,6 +81,10 @@ async fn is_there(
     let meta = reservation.meta();
     if meta.uid.as_deref() == Some(uid) {
         return Ok(true);
+    }
+    // Claims and calendars are edited by people, too.
+    if !is_object_name(name) {
+        return Ok(false);
     }
     if let Some(seen) = &context.seen {
         let key = ObjectRef::new(name).within(meta.namespace.as_deref().unwrap_or_default());

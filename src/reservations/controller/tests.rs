@@ -244,6 +244,39 @@ async fn a_wish_waits_for_no_host_whose_claim_belongs_to_nobody_any_more() {
 }
 
 #[tokio::test]
+async fn what_no_object_can_be_called_is_not_there_and_keeps_nobody_from_anything() {
+    let names = [Value::Null, json!(""), json!("Not a name"), json!("a/../b")];
+    for name in names {
+        let world = World::new();
+        world.put("reservations/wish", wish(json!({"rack": "1"}), json!({})));
+        let mut claimed = host("a", "1");
+        claimed["spec"]["consumerRef"] = json!({
+            "apiVersion": "harbormaster.dev/v1", "kind": "Reservation", "name": name,
+        });
+        world.put("baremetalhosts/a", claimed);
+        world.put("baremetalhosts/b", host("b", "1"));
+        let mut edited = calendar("b", Value::Null);
+        edited["status"]["bookings"][0]["name"] = json!(name.as_str().unwrap_or_default());
+        world.put("hostcalendars/b", edited);
+        world.settle("wish").await;
+        assert_eq!(world.booked_on("wish"), ["b"], "{name}");
+        assert_eq!(world.ready("wish"), "Scheduled", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_by_a_name_that_none_can_have_is_not_found() {
+    for name in ["", "Not a name", "a/../b"] {
+        let world = World::new();
+        let mut wish = wish(json!({}), json!({}));
+        wish["spec"]["target"] = json!({"hostRef": {"name": name}});
+        world.put("reservations/wish", wish);
+        world.settle("wish").await;
+        assert_eq!(world.ready("wish"), "HostNotFound", "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_early_start_waits_for_nobody_who_is_no_more() {
     let world = World::new();
     let mut started = wish(json!({}), json!({}));
