@@ -33,7 +33,7 @@ use tracing::{debug, info, warn};
 
 use self::{
     act::{act, store_status},
-    look::look,
+    look::{View, look},
     trigger::{Known, concerned, in_calendar},
     trouble::Troubles,
 };
@@ -244,7 +244,11 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
     let Some(reservation) = read else {
         return Ok(None);
     };
-    let (host, calendar) = match look(&reservation, context).await {
+    let View {
+        host,
+        calendar,
+        has_searched,
+    } = match look(&reservation, context).await {
         Err(error) if error.is_conflict() => return Ok(Some(OVERTAKEN)),
         looked => looked?,
     };
@@ -258,7 +262,7 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
     let uid = reservation.uid().unwrap_or_default();
     let resync = if reservation.is_finished() {
         RESYNC_OF_FINISHED
-    } else if only_waits_for_its_time(&reservation) {
+    } else if only_waits_for_its_time(&reservation) && !has_searched {
         RESYNC_OF_WAITING
     } else {
         RESYNC
@@ -339,8 +343,8 @@ const WATCH_AGAIN: Duration = Duration::from_secs(1);
 /// A lost watch is made up for by then.
 const RESYNC: Duration = Duration::from_secs(5 * 60);
 
-/// Who only waits for its time asks for it by the clock; until then there is hardly anything to
-/// be missed, and there are many of them.
+/// Who only waits for its time, and on the host that it wants, asks for it by the clock; until then
+/// there is hardly anything to be missed, and there are many of them.
 const RESYNC_OF_WAITING: Duration = Duration::from_secs(15 * 60);
 
 /// Of what was over before, only a claim that came too late could still be told, and the time

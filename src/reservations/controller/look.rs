@@ -23,33 +23,43 @@ use crate::{
     },
 };
 
+/// What a pass sees.
+pub(super) struct View {
+    pub(super) host: Lookup,
+    pub(super) calendar: FoundCalendar,
+    /// Whether it looked among all hosts for one that would do: then it is better off with
+    /// another than with the one that it has, and no watch tells it when that one is free.
+    pub(super) has_searched: bool,
+}
+
 /// The host, and what its calendar says. Where one of them can't be understood, nothing is
 /// known, and whoever is booked keeps its place.
-pub(super) async fn look(
-    reservation: &Reservation,
-    context: &Context,
-) -> Result<(Lookup, FoundCalendar), ApiError> {
+pub(super) async fn look(reservation: &Reservation, context: &Context) -> Result<View, ApiError> {
     match read(reservation, context).await {
-        Err(ApiError::Unreadable { object, why }) => {
-            let unreadable = Lookup::Unreadable { object, why };
-            Ok((unreadable, FoundCalendar::default()))
-        }
+        Err(ApiError::Unreadable { object, why }) => Ok(View {
+            host: Lookup::Unreadable { object, why },
+            calendar: FoundCalendar::default(),
+            has_searched: false,
+        }),
         read => read,
     }
 }
 
-async fn read(
-    reservation: &Reservation,
-    context: &Context,
-) -> Result<(Lookup, FoundCalendar), ApiError> {
-    if selection::is_choosing(reservation)
-        && let Some((host, stored)) = kept_place(reservation, context).await?
-    {
-        return Ok((host, stored.into()));
+async fn read(reservation: &Reservation, context: &Context) -> Result<View, ApiError> {
+    let is_choosing = selection::is_choosing(reservation);
+    if is_choosing && let Some((host, stored)) = kept_place(reservation, context).await? {
+        return Ok(View {
+            host,
+            calendar: stored.into(),
+            has_searched: false,
+        });
     }
     let host = find(reservation, context).await?;
-    let calendar = find_calendar(reservation, &host, context).await?;
-    Ok((host, calendar))
+    Ok(View {
+        calendar: find_calendar(reservation, &host, context).await?,
+        host,
+        has_searched: is_choosing,
+    })
 }
 
 /// The host that a wish by labels is booked on, and its calendar, if it stays there: then no

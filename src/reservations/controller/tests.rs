@@ -225,6 +225,32 @@ async fn a_wish_does_not_move_for_a_booking_that_belongs_to_nobody_any_more() {
 }
 
 #[tokio::test]
+async fn a_wish_whose_host_is_out_of_order_looks_for_another_every_five_minutes_until_one_is_free()
+{
+    let world = World::new();
+    world.put("reservations/wish", wish(json!({"rack": "1"}), json!({})));
+    world.put("baremetalhosts/a", host("a", "1"));
+    world.settle("wish").await;
+    world.put("baremetalhosts/b", host("b", "1"));
+    let mut other = wish(json!({}), json!({}));
+    other["metadata"]["name"] = json!("ghost");
+    other["metadata"]["uid"] = json!("uid-ghost");
+    world.put("reservations/ghost", other);
+    let until_noon = json!("2026-01-01T12:00:00Z");
+    world.put("hostcalendars/b", calendar("b", until_noon));
+    let paused = json!({"metadata": {"annotations": {"baremetalhost.metal3.io/paused": ""}}});
+    world.edit("baremetalhosts/a", &paused);
+    world.settle("wish").await;
+    assert_eq!(world.booked_on("wish"), ["a"]);
+    assert_eq!(world.ready("wish"), "Scheduled");
+    assert_eq!(world.pass("wish").await, Some(RESYNC));
+    world.edit("hostcalendars/b", &json!({"status": {"bookings": []}}));
+    world.settle("wish").await;
+    assert_eq!(world.booked_on("wish"), ["b"]);
+    assert_eq!(world.pass("wish").await, Some(RESYNC_OF_WAITING));
+}
+
+#[tokio::test]
 async fn a_wish_waits_for_no_host_whose_claim_belongs_to_nobody_any_more() {
     let world = World::new();
     world.put("reservations/wish", wish(json!({"rack": "1"}), json!({})));
