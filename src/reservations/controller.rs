@@ -267,7 +267,7 @@ pub async fn pass(name: &str, context: &Context) -> Result<Option<Duration>, Api
     } else {
         RESYNC
     };
-    if decision.action.writes_host()
+    if decision.action.may_be_refused()
         && let Some(refusal) = context.troubles.refusal(&uid)
     {
         decision.tell_refusal(&reservation, &refusal, context.clock.now());

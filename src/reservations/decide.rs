@@ -94,10 +94,14 @@ pub enum Action {
 
 impl Action {
     /// Whether somebody else may have a say in it: the operator's own webhook, or a policy.
-    pub fn writes_host(&self) -> bool {
+    pub fn may_be_refused(&self) -> bool {
         matches!(
             self,
-            Self::Claim | Self::Clear | Self::Free { .. } | Self::Provision(_)
+            Self::Claim
+                | Self::Clear
+                | Self::Finish { .. }
+                | Self::Free { .. }
+                | Self::Provision(_)
         )
     }
 }
@@ -116,13 +120,16 @@ impl Decision {
     pub fn tell_refusal(&mut self, reservation: &Reservation, refusal: &Refusal, now: Timestamp) {
         let conditions = Conditions::new(reservation.metadata.generation, now);
         let Refusal { reason, text } = refusal;
-        let message = format!("writing the host was refused, and is tried again: {text}");
-        let type_ = match self.action {
-            Action::Claim => conditions::HOST_CLAIMED,
-            Action::Provision(_) => conditions::PROVISIONED,
-            _ => conditions::RELEASED,
+        let (what, type_) = match self.action {
+            Action::Claim => ("writing the host", Some(conditions::HOST_CLAIMED)),
+            Action::Provision(_) => ("writing the host", Some(conditions::PROVISIONED)),
+            // That the host is clean is still to be known once this succeeds.
+            Action::Free { .. } => ("giving the host back", None),
+            Action::Finish { .. } => ("deleting the user data", None),
+            _ => ("writing the host", Some(conditions::RELEASED)),
         };
-        for type_ in [type_, conditions::READY] {
+        let message = format!("{what} was refused, and is tried again: {text}");
+        for type_ in type_.into_iter().chain([conditions::READY]) {
             conditions.set(&mut self.status, type_, false, reason, message.as_str());
         }
     }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use harbormaster::{api::v1::Phase, reservations::user_data};
+use harbormaster::{
+    api::v1::{Phase, Reservation},
+    reservations::user_data,
+};
 use k8s_openapi::{
     ByteString,
     api::{
@@ -15,10 +18,10 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use xtask::stage::{NAMESPACE, Stage};
+use xtask::stage::Stage;
 
 use crate::{
-    site::{condition, says},
+    site::{Site, condition, says},
     stage::{
         create_host, hosts, namespaced, new_host, reaches, reservation_until, reservations,
         reserve, shared, until,
@@ -64,46 +67,90 @@ async fn keys_that_can_only_be_deleted_are_deleted() {
 async fn a_host_is_held_until_its_keys_are_gone_which_others_keep() {
     let stage = shared();
     active(stage, "kept").await;
-    let kept = json!({"immutable": true, "metadata": {"finalizers": ["example.com/kept"]}});
-    patch_secret(stage, "kept", kept).await;
+    patch_secret(stage, "kept", kept()).await;
     release(stage, "kept").await;
-    is_held_for_its_keys(stage, "kept").await;
-    let params = PatchParams::default();
-    let let_go = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    let let_go = secrets(stage)
-        .patch("kept-userdata", &params, &let_go)
-        .await;
-    let_go.unwrap();
-    reaches(stage, "kept", Phase::Released).await;
+    let told = says("Ready", "HostRefused");
+    reservation_until(stage, "kept", "to be refused", told).await;
+    let host = hosts(stage).get("kept").await.unwrap();
+    assert!(host.consumer().is_some());
+    patch_secret(stage, "kept", let_go()).await;
+    let released = reaches(stage, "kept", Phase::Released).await;
     assert_eq!(keys(stage, "kept").await, None);
+    assert!(says("Released", "Clean")(&released));
+}
+
+#[tokio::test]
+async fn keys_whose_host_is_gone_and_which_others_keep_are_told_of() {
+    let stage = shared();
+    active(stage, "widowed").await;
+    patch_secret(stage, "widowed", kept()).await;
+    let reason = json!({"metadata": {"annotations": {
+        "harbormaster.dev/break-glass": "the rack is being scrapped today",
+    }}});
+    let (hosts, params) = (hosts(stage), PatchParams::default());
+    let reason = Patch::Merge(reason);
+    hosts.patch("widowed", &params, &reason).await.unwrap();
+    let params = DeleteParams::default();
+    hosts.delete("widowed", &params).await.unwrap();
+    let told = says("Ready", "HostRefused");
+    let refused = reservation_until(stage, "widowed", "to be told of", told).await;
+    let [_, _, message] = condition(&refused, "Ready").unwrap();
+    assert!(message.contains("immutable"), "{message}");
+    patch_secret(stage, "widowed", let_go()).await;
+    reaches(stage, "widowed", Phase::Failed).await;
+    assert_eq!(keys(stage, "widowed").await, None);
 }
 
 #[tokio::test]
 async fn a_host_is_held_until_its_keys_are_gone_which_a_policy_guards() {
-    let stage = shared();
-    active(stage, "guarded-keys").await;
-    let policy = guard_secret("guarded-keys-userdata").await;
+    let site = Site::new("guarded-keys").await.simulated();
+    site.host("srv", json!({})).await;
+    let _own = site.run(&[]);
+    site.reserve("one", json!({"target": {"hostRef": {"name": "srv"}}}))
+        .await;
+    let in_phase = |phase| {
+        move |reservation: &Reservation| {
+            let status = reservation.status.as_ref();
+            status.and_then(|status| status.phase) == Some(phase)
+        }
+    };
+    site.reservation_until("one", "to be active", in_phase(Phase::Active))
+        .await;
+    let policy = guard_secrets(site.namespace).await;
+    let secrets: Api<Secret> = site.all();
     until("the policy to be in force", async || {
         let params = PatchParams {
             dry_run: true,
             ..PatchParams::default()
         };
         let touch = Patch::Merge(json!({"metadata": {"labels": {"touched": "yes"}}}));
-        let secrets = secrets(stage);
-        let touched = secrets.patch("guarded-keys-userdata", &params, &touch);
-        touched.await.is_err().then_some(())
+        let touched = secrets.patch("one-userdata", &params, &touch).await;
+        touched.is_err().then_some(())
     })
     .await;
-    release(stage, "guarded-keys").await;
-    let message = is_held_for_its_keys(stage, "guarded-keys").await;
+    let (all, params) = (site.all::<Reservation>(), PatchParams::default());
+    all.patch("one", &params, &released()).await.unwrap();
+    let told = says("Ready", "HostRefused");
+    let refused = site.reservation_until("one", "to be refused", told).await;
+    let [_, _, message] = condition(&refused, "Ready").unwrap();
     assert!(message.contains("keys are guarded"), "{message}");
+    let host = site.hosts().get("srv").await.unwrap();
+    assert!(host.consumer().is_some());
+
     let params = DeleteParams::default();
-    policy
-        .delete("guarded-keys-userdata", &params)
-        .await
-        .unwrap();
-    reaches(stage, "guarded-keys", Phase::Released).await;
-    assert_eq!(keys(stage, "guarded-keys").await, None);
+    policy.delete(site.namespace, &params).await.unwrap();
+    site.reservation_until("one", "to be released", in_phase(Phase::Released))
+        .await;
+    assert_eq!(secrets.get_opt("one-userdata").await.unwrap(), None);
+}
+
+/// What can be neither emptied nor deleted.
+fn kept() -> Value {
+    json!({"immutable": true, "metadata": {"finalizers": ["example.com/kept"]}})
+}
+
+fn let_go() -> Value {
+    json!({"metadata": {"finalizers": null}})
 }
 
 /// A reservation of a host of the same name, which its user has.
@@ -121,23 +168,12 @@ fn of_host(name: &str) -> Value {
 }
 
 async fn release(stage: &Stage, name: &str) {
-    let release = Patch::Merge(json!({"spec": {"lifecycle": {"desiredState": "Released"}}}));
-    let all = reservations(stage);
-    let params = PatchParams::default();
-    all.patch(name, &params, &release).await.unwrap();
+    let (all, params) = (reservations(stage), PatchParams::default());
+    all.patch(name, &params, &released()).await.unwrap();
 }
 
-/// Gives back what is told.
-async fn is_held_for_its_keys(stage: &Stage, name: &'static str) -> String {
-    let told = says("Released", "HostRefused");
-    let refused = reservation_until(stage, name, "to be held", told).await;
-    let host = hosts(stage).get(name).await.unwrap();
-    assert_eq!(
-        host.consumer().and_then(|it| it.name.as_deref()),
-        Some(name)
-    );
-    let [_, _, message] = condition(&refused, "Released").unwrap();
-    message
+fn released() -> Patch<Value> {
+    Patch::Merge(json!({"spec": {"lifecycle": {"desiredState": "Released"}}}))
 }
 
 fn secrets(stage: &Stage) -> Api<Secret> {
@@ -158,26 +194,26 @@ async fn patch_secret(stage: &Stage, name: &str, patch: Value) {
     patched.unwrap();
 }
 
-/// Lets nobody write to this Secret, as a policy does that says nothing of a reason (422).
-async fn guard_secret(name: &str) -> Api<ValidatingAdmissionPolicyBinding> {
+/// Lets nobody write to Secrets, as a policy does that says nothing of a reason (422).
+async fn guard_secrets(namespace: &str) -> Api<ValidatingAdmissionPolicyBinding> {
     let client = shared().control_plane().client();
     let params = PostParams::default();
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
-    let policy = json!({"metadata": {"name": name}, "spec": {
+    let policy = json!({"metadata": {"name": namespace}, "spec": {
         "matchConstraints": {"resourceRules": [{
             "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"],
-            "resources": ["secrets"], "resourceNames": [name],
+            "resources": ["secrets"],
         }]},
         "validations": [{"expression": "false", "message": "keys are guarded"}],
     }});
     let policy = serde_json::from_value(policy).unwrap();
     policies.create(&params, &policy).await.unwrap();
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client);
-    let binding = json!({"metadata": {"name": name}, "spec": {
-        "policyName": name,
+    let binding = json!({"metadata": {"name": namespace}, "spec": {
+        "policyName": namespace,
         "validationActions": ["Deny"],
         "matchResources": {"namespaceSelector":
-            {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}},
+            {"matchLabels": {"kubernetes.io/metadata.name": namespace}}},
     }});
     let binding = serde_json::from_value(binding).unwrap();
     bindings.create(&params, &binding).await.unwrap();

@@ -199,6 +199,9 @@ impl Pass<'_> {
             self.status.phase = Some(Phase::Releasing);
             self.status.release_time = Some(Time(self.now));
             self.set(RELEASED, false, reason, message);
+            if conditions::failure(&self.status).is_none() {
+                self.not_ready(reasons::RELEASING, message);
+            }
             self.wake = Some(self.now);
             return Action::Wait;
         }

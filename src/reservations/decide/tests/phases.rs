@@ -1,6 +1,6 @@
 //! What a deletion does in each phase, and how a host goes from one tenant to the next.
 
-use super::*;
+use super::{host_states::reason, *};
 
 #[test]
 fn a_pending_reservation_that_is_deleted_leaves_no_trace_on_a_host() {
@@ -49,6 +49,56 @@ fn a_releasing_reservation_that_is_deleted_keeps_its_finalizer_until_the_host_is
         until_forgotten(world, |_| {}).0,
         [Action::Free { image: None }]
     );
+}
+
+#[test]
+fn whose_host_is_gone_is_told_so_and_what_keeps_its_keys_there() {
+    let mut world = World::active();
+    world.want(DesiredState::Released);
+    world.host["metadata"]["uid"] = json!("made-anew");
+    assert!(matches!(world.pass(), Action::WriteCalendar { .. }));
+    assert_eq!(world.pass(), Action::Wait);
+    assert_eq!(world.phase(), Some(Phase::Releasing));
+    assert_eq!(world.ready(), refused("Releasing"));
+    let (told, action) = refuse(&mut world);
+    assert!(matches!(action, Action::Finish { .. }), "{action:?}");
+    assert_eq!(told, refused("HostRefused"));
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.phase(), Some(Phase::Released));
+    assert_eq!(world.ready(), refused("Released"));
+}
+
+#[test]
+fn who_could_not_give_a_clean_host_back_at_first_is_told_so_and_ends_clean_all_the_same() {
+    let mut world = World::active();
+    world.want(DesiredState::Released);
+    assert_eq!(world.settle(), [Action::Clear]);
+    cleans(&mut world);
+    let (told, action) = refuse(&mut world);
+    assert_eq!(action, Action::Free { image: None });
+    assert_eq!(told, refused("HostRefused"));
+    // Now it is not.
+    world.host["spec"]["consumerRef"].take();
+    assert_eq!(world.settle(), []);
+    assert_eq!(world.phase(), Some(Phase::Released));
+    assert_eq!(reason(&world, "Released"), "Clean");
+}
+
+/// A pass whose action is refused, as it was when it was last tried.
+fn refuse(world: &mut World) -> ((String, String), Action) {
+    let mut decision = world.look();
+    assert!(decision.action.may_be_refused());
+    let refusal = Refusal {
+        reason: reasons::HOST_REFUSED,
+        text: "no".to_owned(),
+    };
+    decision.tell_refusal(&world.reservation, &refusal, world.now);
+    world.reservation.status = Some(decision.status);
+    (world.ready(), decision.action)
+}
+
+fn refused(reason: &str) -> (String, String) {
+    ("False".to_owned(), reason.to_owned())
 }
 
 #[test]
