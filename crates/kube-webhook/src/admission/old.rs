@@ -5,7 +5,10 @@ use std::{fmt, marker::PhantomData};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{Fault, envelope::Json};
+use crate::{
+    Fault,
+    envelope::{Json, read_part},
+};
 
 /// The object as it is stored, before the change under review; decoded only on demand, since most
 /// hooks look at a field of it or at none.
@@ -71,11 +74,15 @@ impl<K> fmt::Debug for Old<'_, K> {
     }
 }
 
+/// What this crate's reader declines, serde_json reads, or tells what is wrong with it.
 pub(super) fn decode<'a, T: Deserialize<'a>>(json: Json<'a>, field: &str) -> Result<T, Fault> {
     if !json.is_object() {
         return Err(Fault::invalid_object(format!(
             "the review's {field} is not a JSON object"
         )));
+    }
+    if let Some(value) = read_part(json.get()) {
+        return Ok(value);
     }
     serde_json::from_str(json.get()).map_err(|error| {
         Fault::invalid_object(format!("the review's {field}: {error}")).quoting_object()

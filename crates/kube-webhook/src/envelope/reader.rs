@@ -31,7 +31,7 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
 
 /// Whether a string is written as it stands.
 pub(crate) fn is_plain(text: &str) -> bool {
-    scan::plain_length(text.as_bytes()) == text.len()
+    scan::plain_end(text.as_bytes(), 0) == text.len()
 }
 
 /// Hands over the fields of an object, one by one, until that is enough: what follows isn't read.
