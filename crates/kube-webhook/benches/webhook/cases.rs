@@ -72,13 +72,22 @@ pub(crate) fn cases() -> Vec<Case> {
         small("validate 53 kB", "/validate/host", || update(222)),
         small("validate 53 kB, narrow view", "/narrow", || update(222)),
         small("mutate 5.7 kB", "/mutate/host", || update(11)),
+        small("mutate 5.7 kB, narrow view", "/narrow-defaults", || {
+            update(11)
+        }),
         small("mutate 53 kB", "/mutate/host", || update(222)),
+        small("mutate 53 kB, narrow view", "/narrow-defaults", || {
+            update(222)
+        }),
         small("convert 1", "/plain", || conversion(1)),
         small("convert 1, lossless", "/lossless", || conversion(1)),
         // Two servers that are asked as fast as each can are not asked alike: the slower one lets its
         // callers sleep, and wakes them at its own expense.
         steady("steady validate 5.7 kB", "/validate/host", || update(11)),
         steady("steady mutate 5.7 kB", "/mutate/host", || update(11)),
+        steady("steady mutate, narrow view", "/narrow-defaults", || {
+            update(11)
+        }),
         steady("steady convert 1", "/plain", || conversion(1)),
         steady("steady convert 1, lossless", "/lossless", || conversion(1)),
         large("convert 1,000", "/plain", || conversion(1_000)),

@@ -1,5 +1,7 @@
 //! Objects shaped like a BareMetalHost, and reviews of them.
 
+use std::collections::BTreeMap;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -120,6 +122,26 @@ pub(crate) struct Narrow {
 pub(crate) struct NarrowSpec {
     #[serde(rename = "bootMACAddress")]
     pub(crate) boot_mac_address: String,
+}
+
+/// As much of a host as a hook changes.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct NarrowChange {
+    pub(crate) metadata: NarrowMetadata,
+    pub(crate) spec: NarrowMode,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct NarrowMetadata {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NarrowMode {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) automated_cleaning_mode: Option<String>,
 }
 
 /// A host of about 2.4 kB with few NICs, 26 kB with many.

@@ -9,7 +9,7 @@ use kube_webhook::{
     conversion::{ConversionError, ConversionWebhook, Converter, Converters},
 };
 
-use crate::fixtures::{Bmc, Host, HostSpec, Narrow, V1Host, V1HostSpec};
+use crate::fixtures::{Bmc, Host, HostSpec, Narrow, NarrowChange, V1Host, V1HostSpec};
 
 /// Judges the whole object.
 pub(crate) struct Whole;
@@ -75,6 +75,27 @@ impl MutateUpdate<Host> for Defaults {
         mut new: Host,
         _: &AdmissionContext<'_>,
     ) -> Result<MutationResult<Host>, Fault> {
+        let labels = new.metadata.labels.get_or_insert_default();
+        labels.insert("managed".to_owned(), "yes".to_owned());
+        new.spec.automated_cleaning_mode = Some("disabled".to_owned());
+        Ok(MutationResult::modified(new))
+    }
+}
+
+/// The same of a view that has no more than that.
+pub(crate) struct NarrowDefaults;
+
+impl MutationWebhook<NarrowChange> for NarrowDefaults {
+    type Operations = (Update,);
+}
+
+impl MutateUpdate<NarrowChange> for NarrowDefaults {
+    async fn update(
+        &self,
+        _: &Old<'_, NarrowChange>,
+        mut new: NarrowChange,
+        _: &AdmissionContext<'_>,
+    ) -> Result<MutationResult<NarrowChange>, Fault> {
         let labels = new.metadata.labels.get_or_insert_default();
         labels.insert("managed".to_owned(), "yes".to_owned());
         new.spec.automated_cleaning_mode = Some("disabled".to_owned());

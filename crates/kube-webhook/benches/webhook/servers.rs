@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 
 use crate::{
     fixtures::Host,
-    hooks::{Defaults, Unchanged, Versions, Whole},
+    hooks::{Defaults, NarrowDefaults, Unchanged, Versions, Whole},
     process::Role,
 };
 
@@ -64,6 +64,11 @@ pub(crate) fn framework(metrics: Metrics) -> Router {
                 .route("/narrow"),
         )
         .add_webhook(Mutation::new(Defaults))
+        .add_webhook(
+            Mutation::for_resources(Resources::of::<Host>(), NarrowDefaults)
+                .name("narrow-defaults")
+                .route("/narrow-defaults"),
+        )
         .add_webhook(Conversion::new(Versions).route("/plain"))
         .build()
         .unwrap()
