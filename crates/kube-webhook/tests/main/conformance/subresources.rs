@@ -207,7 +207,14 @@ async fn a_subresource_is_sent_with_an_object_of_its_own() {
         let seen = calls.take();
         let mut paths: Vec<_> = seen.iter().map(|call| &*call.path).collect();
         paths.dedup();
-        assert_eq!(paths, ["/m", "/v"], "{}: {}", sample.path, answer.body());
+        // A change of what the API server's cache is behind with is tried, and asked about, once more.
+        let turns = paths.chunks(2).all(|turn| turn == ["/m", "/v"]);
+        assert!(
+            turns && !paths.is_empty(),
+            "{}: {paths:?}, {}",
+            sample.path,
+            answer.body()
+        );
         seen.iter().for_each(|call| sample.check(call));
     }
 }
