@@ -58,6 +58,7 @@ impl Serve {
 
     fn log(&self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_new(self.log_level.to_lowercase()).context("LOG_LEVEL")?;
+        let filter = filter.add_directive(WITHOUT_OBJECTS.parse().context("LOG_LEVEL")?);
         let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let format = self.log_format.unwrap_or(if is_terminal {
             LogFormat::Text
@@ -74,6 +75,10 @@ impl Serve {
         Ok(())
     }
 }
+
+/// What it can't read, kube's client logs as a warning, all of it: people's names and keys, too. Whoever
+/// asked for the object tells of it.
+const WITHOUT_OBJECTS: &str = "kube_client::client=error";
 
 /// The process's crypto provider is a program's choice, never a library's.
 pub(super) fn install_crypto() {

@@ -81,6 +81,11 @@ async fn an_object_that_cannot_be_read_keeps_no_other_from_its_host() {
         .await
         .unwrap();
     site.host_until("booked", "to be imaged", has_image).await;
+
+    // What such an object says may be somebody's name, or keys.
+    let log = site.log();
+    assert!(log.contains("a Reservation can't be read"));
+    assert!(!log.contains(TEN_DIGITS), "{log}");
 }
 
 /// A Reservation with a time that no timestamp of ours has room for.
