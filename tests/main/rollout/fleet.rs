@@ -16,7 +16,7 @@ pub(crate) struct Fleet<'a> {
     endpoints: ServiceEndpoints,
     settings: Vec<(&'a str, &'a str)>,
     replicas: VecDeque<(SocketAddr, Own)>,
-    started: u8,
+    started: u16,
 }
 
 impl<'a> Fleet<'a> {
@@ -40,7 +40,8 @@ impl<'a> Fleet<'a> {
     /// Another one, which is called once it is ready.
     pub(crate) async fn add(&mut self, more: &[(&str, &str)]) {
         self.started += 1;
-        let ip = Ipv4Addr::new(10, 1, 0, self.started);
+        let [block, last] = self.started.to_be_bytes();
+        let ip = Ipv4Addr::new(10, 1, block, last);
         self.network.add_address(ip).unwrap();
         let address = ip.to_string();
         let mut settings = self.settings.clone();
