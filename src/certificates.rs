@@ -56,11 +56,22 @@ pub(crate) fn are_same(these: &[CertificateDer<'_>], those: &[CertificateDer<'_>
     these.len() == those.len() && these.iter().all(|one| those.contains(one))
 }
 
-/// What is looked at every few seconds is complained of once.
-pub(crate) fn is_news(complaint: &mut Option<String>, text: &str) -> bool {
-    let is_news = complaint.as_deref() != Some(text);
-    *complaint = Some(text.to_owned());
-    is_news
+/// What was complained of last: what is looked at every few seconds is told once.
+#[derive(Debug, Default)]
+pub(crate) struct Complaint(Option<String>);
+
+impl Complaint {
+    /// Takes it up; whether it is another one.
+    pub(crate) fn raise(&mut self, text: &str) -> bool {
+        let is_another = self.0.as_deref() != Some(text);
+        self.0 = Some(text.to_owned());
+        is_another
+    }
+
+    /// There is nothing to complain of.
+    pub(crate) fn settle(&mut self) {
+        self.0 = None;
+    }
 }
 
 /// Something whenever this object has changed, or may have.

@@ -36,7 +36,7 @@ use self::{
     roots::{RootsError, Trust},
 };
 use crate::{
-    certificates::{Places, greet, is_news},
+    certificates::{Complaint, Places, greet},
     config::AltName,
     manifests::Installation,
     reservations::{
@@ -105,7 +105,7 @@ impl Registrar {
             ready_since: None,
             is_registered: false,
         };
-        let mut complaint = None;
+        let mut complaint = Complaint::default();
         loop {
             let passed = tokio::select! {
                 () = end.clone() => return,
@@ -113,7 +113,7 @@ impl Registrar {
             };
             let pause = match passed {
                 Ok(Outcome::Done) => {
-                    complaint = None;
+                    complaint.settle();
                     LONGEST_PAUSE
                 }
                 Ok(Outcome::NotYet(why)) => {
@@ -125,7 +125,7 @@ impl Registrar {
                 Err(RegistrarError::Api(error)) if error.is_conflict() => SHORT_PAUSE,
                 Err(error) => {
                     let text = error.to_string();
-                    if is_news(&mut complaint, &text) {
+                    if complaint.raise(&text) {
                         warn!("can't be registered: {text}");
                     }
                     RETRY

@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use tracing::{info, warn};
 
 use super::{
-    is_news,
+    Complaint,
     places::{Place, Places},
 };
 use crate::reservations::host::ApiError;
@@ -27,7 +27,7 @@ pub(crate) async fn take_up(
     mut shutdown: BoxFuture<'static, ()>,
 ) {
     let mut waiting = None;
-    let mut complaint = None;
+    let mut complaint = Complaint::default();
     loop {
         let pause = if waiting.is_some() { WAITING } else { PERIOD };
         tokio::select! {
@@ -63,17 +63,18 @@ async fn look(
     identity: &TlsIdentity,
     places: &Places,
     waiting: &mut Option<Waiting>,
-    complaint: &mut Option<String>,
+    complaint: &mut Complaint,
 ) {
     let renewal = match identity.renewal().await {
         Ok(Some(renewal)) => renewal,
         Ok(None) => {
-            (*waiting, *complaint) = (None, None);
+            *waiting = None;
+            complaint.settle();
             return;
         }
         Err(error) => {
             let error = format!("{:#}", anyhow::Error::new(error));
-            if is_news(complaint, &error) {
+            if complaint.raise(&error) {
                 warn!("serving certificate not renewed: {error}");
             }
             return;
@@ -89,13 +90,14 @@ async fn look(
     match this.judge(&identity.chain(), &places.read().await, now) {
         Verdict::Present(in_spite) => {
             renewal.present();
-            (*waiting, *complaint) = (None, None);
+            *waiting = None;
+            complaint.settle();
             match in_spite {
                 Some(why) => warn!("serving certificate renewed, though {why}"),
                 None => info!("serving certificate renewed"),
             }
         }
-        Verdict::Wait(Some(why)) if is_news(complaint, &why) => {
+        Verdict::Wait(Some(why)) if complaint.raise(&why) => {
             warn!("a renewed certificate is held back: {why}");
         }
         Verdict::Wait(_) => {}

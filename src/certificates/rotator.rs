@@ -24,7 +24,7 @@ use rustls::pki_types::CertificateDer;
 use tracing::{info, warn};
 
 use super::{
-    SelfManaged, is_news,
+    Complaint, SelfManaged,
     places::{Place, Places},
     secrets::{Authorities, Leaf, Secrets},
 };
@@ -87,7 +87,7 @@ impl Rotator {
         let changes = select(self.places.changes(), self.secrets.changes());
         let mut changes = changes.take_until(end.clone());
         let mut seen = None;
-        let mut complaint = None;
+        let mut complaint = Complaint::default();
         loop {
             let look = tokio::select! {
                 () = end.clone() => return,
@@ -103,7 +103,7 @@ impl Rotator {
                     wake,
                     ..
                 }) => {
-                    complaint = None;
+                    complaint.settle();
                     let left = wake.duration_since(SystemTime::now()).unwrap_or_default();
                     left.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
                 }
@@ -112,7 +112,7 @@ impl Rotator {
                 Err(RotationError::Api(error)) if error.is_conflict() => SHORTEST_PAUSE,
                 Err(error) => {
                     let text = error.to_string();
-                    if is_news(&mut complaint, &text) {
+                    if complaint.raise(&text) {
                         warn!("certificates can't be kept: {text}");
                     }
                     RETRY
@@ -159,17 +159,25 @@ impl Rotator {
         })
     }
 
-    /// Renews the leaf by the CA that it is of, if that is due, where it can't be told whom callers trust:
-    /// one object that can't be read must not let it end. Which names are registered isn't known then,
-    /// either, so that it keeps those that it has.
+    /// Issues a leaf, if one is due, where it can't be told whom callers trust: one object that can't be
+    /// read must not let it end. Which names are registered isn't known then, either, so that it keeps
+    /// those that it has.
     async fn renew(&self, leaf: &Leaf, cas: &Authorities) -> Result<(), RotationError> {
-        let (Some(signing), Some(pem)) = (&cas.signing, &leaf.pem) else {
+        let Some(signing) = &cas.signing else {
             return Ok(());
         };
         let mut names: BTreeSet<AltName> = self.settings.names.iter().cloned().collect();
-        let chain = certificates(pem.chain.as_bytes());
-        let present = chain.first().map(certs::names).unwrap_or_default();
-        names.extend(present.iter().filter_map(|name| name.parse().ok()));
+        let chain = leaf
+            .pem
+            .as_ref()
+            .map(|pem| certificates(pem.chain.as_bytes()));
+        let present = chain.iter().flatten().next().map(certs::names);
+        names.extend(
+            present
+                .iter()
+                .flatten()
+                .filter_map(|name| name.parse().ok()),
+        );
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let now = SystemTime::now();
         let due = state(&[], leaf, cas, &names, now).renewal(now);

@@ -184,6 +184,20 @@ async fn a_leaf_is_renewed_also_where_it_can_not_be_told_whom_callers_trust() {
             .await,
         );
     }
+    // A replica that starts now has none to go on with. How we are registered isn't known, but what our
+    // Service is called.
+    let name = "harbormaster.harbormaster-system.svc";
+    let params = DeleteParams::default();
+    site.secrets
+        .delete("harbormaster-tls", &params)
+        .await
+        .unwrap();
+    until("another in place of one that is deleted", async || {
+        let chain = presented(own.tls(), name, &root).await?;
+        let is_stored = site.secrets.get_opt("harbormaster-tls").await.unwrap();
+        (is_stored.is_some() && Some(&chain) != last.as_ref()).then_some(())
+    })
+    .await;
     assert_eq!(site.bundles().await, bundles);
     assert_eq!(site.root().await, root);
     drop(own);

@@ -115,35 +115,45 @@ impl<C: Clone + PartialEq> State<C> {
         bundle
     }
 
-    /// When the leaf is due to be renewed by the CA that it is of. Who accepts the one accepts the other,
-    /// so that this is right whoever is trusted, and also where that can't be told.
+    /// When the CA that issues is due to issue a leaf whoever is trusted, and also where that can't be
+    /// told: one in place of its own, since who accepts the one accepts the other, or, at once, where
+    /// there is none whose callers could be lost.
     #[must_use]
     pub fn renewal(&self, now: SystemTime) -> Option<SystemTime> {
-        let signing = self.signing.as_ref()?;
-        let leaf = self.leaf.as_ref()?;
-        let (ca, life) = (signing.validity, leaf.validity);
-        let is_of_it = leaf.issuer.as_ref() == Some(&signing.id);
-        if !is_of_it || ca.not_after <= now || life.not_after <= now {
+        let signing = self.good_signing(now)?;
+        let Some(leaf) = self.good_leaf(now) else {
+            return Some(now);
+        };
+        if leaf.issuer.as_ref() != Some(&signing.id) {
             return None;
         }
         if !leaf.fits {
             return Some(now);
         }
         // A leaf that ends with its CA can't be renewed by it.
-        (life.not_after < ca.not_after).then(|| due(life))
+        let life = leaf.validity;
+        (life.not_after < signing.validity.not_after).then(|| due(life))
+    }
+
+    fn good_signing(&self, now: SystemTime) -> Option<&Ca<C>> {
+        self.signing
+            .as_ref()
+            .filter(|ca| now < ca.validity.not_after)
+    }
+
+    fn good_leaf(&self, now: SystemTime) -> Option<&Leaf<C>> {
+        let leaf = self.leaf.as_ref();
+        leaf.filter(|leaf| leaf.issuer.is_some() && now < leaf.validity.not_after)
     }
 
     /// Decides, at `now`. A decision that doesn't know of an earlier one (`seen_since`) only waits
     /// longer.
     #[must_use]
     pub fn decide(&self, seen_since: Option<SystemTime>, now: SystemTime, timing: &Timing) -> Plan {
-        let good = |ca: &&Ca<C>| now < ca.validity.not_after;
-        let signing = self.signing.as_ref().filter(good);
-        let next = self.next.as_ref().filter(good);
-        let leaf = self
-            .leaf
-            .as_ref()
-            .filter(|leaf| leaf.issuer.is_some() && now < leaf.validity.not_after);
+        let signing = self.good_signing(now);
+        let next = self.next.as_ref();
+        let next = next.filter(|ca| now < ca.validity.not_after);
+        let leaf = self.good_leaf(now);
         let of_signing = |leaf: &&Leaf<C>| leaf.issuer.as_ref() == signing.map(|ca| &ca.id);
         let is_seen = |ca: &Ca<C>| self.places.iter().all(|place| place.contains(&ca.id));
         let seen_since = next
@@ -163,7 +173,6 @@ impl<C: Clone + PartialEq> State<C> {
 
         let step = match (signing, next, leaf) {
             (None, None, _) => Step::Begin,
-            (Some(_), _, None) => Step::Issue(By::Signing),
             (None, Some(_), None) => Step::Issue(By::Next),
             // Before anything is published: it must not depend on that going well.
             _ if is_due(renewal) => Step::Issue(By::Signing),
