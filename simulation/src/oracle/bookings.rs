@@ -140,27 +140,29 @@ impl Oracle {
     }
 }
 
-/// No two that are both still to run cross each other. Not two that were there before: a clock that is
+/// No new one crosses any that is still to run. Two that were there before may: a clock that is
 /// set back makes of a time that was over one that is still to come.
 pub(super) fn crosses_nothing(change: &Change, times: Times) -> Result<(), String> {
     let Some(after) = &change.after else {
         return Ok(());
     };
     let before = change.before.as_ref().map(bookings).unwrap_or_default();
-    let mut running: Vec<_> = bookings(after)
-        .iter()
-        .filter_map(|booking| {
-            let end = booking.end.as_ref()?.0;
-            let start = booking.start.as_ref()?.0.max(times.writers);
-            let is_new = !before.contains(booking);
-            (end > times.writers).then_some((start, end, booking.name.clone(), is_new))
-        })
-        .collect();
-    running.sort();
-    for (one, other) in running.iter().zip(running.iter().skip(1)) {
-        let (_, end, one, is_one_new) = one;
-        let (start, _, other, is_other_new) = other;
-        if start < end && (*is_one_new || *is_other_new) {
+    let after = bookings(after);
+    let running = |booking: &Booking| {
+        let end = booking.end.as_ref()?.0;
+        let start = booking.start.as_ref()?.0.max(times.writers);
+        (start < end).then_some((start, end))
+    };
+    for new in after.iter().filter(|booking| !before.contains(booking)) {
+        let Some((start, end)) = running(new) else {
+            continue;
+        };
+        let mut others = after.iter().filter(|other| *other != new);
+        let crossed = others.find(|other| {
+            running(other).is_some_and(|(begins, ends)| begins < end && start < ends)
+        });
+        if let Some(other) = crossed {
+            let (one, other) = (&new.name, &other.name);
             return Err(format!(
                 "host {}: {one} and {other} are both accepted, and cross",
                 change.name
@@ -171,7 +173,8 @@ pub(super) fn crosses_nothing(change: &Change, times: Times) -> Result<(), Strin
 }
 
 fn bookings(calendar: &Value) -> Vec<Booking> {
-    let calendar: HostCalendar = serde_json::from_value(calendar.clone()).unwrap_or_default();
+    let calendar: HostCalendar =
+        serde_json::from_value(calendar.clone()).expect("only HostCalendars are stored as such");
     calendar.status.unwrap_or_default().bookings
 }
 
@@ -199,3 +202,55 @@ fn is_of_a_living_host(calendar: &Value, server: &ApiServer) -> bool {
 
 /// A look may read what is changed before it writes, but not several of them.
 const LOOKS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is said of a new booking of the minutes from one to another, among these old ones.
+    fn added((from, until): (i64, i64), old: &[(i64, i64)]) -> Result<(), String> {
+        let at = |minute| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
+        let booking = |(from, until): (i64, i64)| {
+            let name = format!("{from}-{until}");
+            json!({
+                "uid": name, "name": name,
+                "start": at(from).to_string(), "end": at(until).to_string(),
+            })
+        };
+        let mut bookings: Vec<_> = old.iter().copied().map(booking).collect();
+        let calendar = |bookings: &[Value]| {
+            json!({
+                "apiVersion": "harbormaster.dev/v1", "kind": "HostCalendar",
+                "metadata": {"name": "srv"}, "spec": {}, "status": {"bookings": bookings},
+            })
+        };
+        let before = Some(calendar(&bookings));
+        bookings.push(booking((from, until)));
+        let change = Change {
+            kind: Kind::Calendar,
+            name: "srv".to_owned(),
+            before,
+            after: Some(calendar(&bookings)),
+        };
+        let now = at(5);
+        let times = Times {
+            now,
+            latest: now,
+            writers: now,
+        };
+        crosses_nothing(&change, times)
+    }
+
+    #[test]
+    fn a_new_booking_is_held_against_each_that_runs_and_not_only_its_neighbour() {
+        let old = [(0, 100), (10, 20)];
+        assert!(added((50, 60), &old).unwrap_err().contains("0-100"));
+        assert!(added((15, 200), &old).is_err());
+        assert_eq!(added((100, 110), &old), Ok(()));
+        // What is over takes nobody's time, and two old ones are nobody's fault now.
+        assert_eq!(added((2, 8), &[(0, 4), (10, 20), (12, 15)]), Ok(()));
+    }
+}
