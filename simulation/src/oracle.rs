@@ -64,6 +64,8 @@ pub(crate) struct Oracle {
     touched: BTreeMap<(Kind, String), Timestamp>,
     /// When a host last got other labels, and which it had before.
     relabelled: BTreeMap<String, (Timestamp, BTreeMap<String, String>)>,
+    /// The hosts whose calendars are empty since the booking of a dead one was taken out.
+    vacated: BTreeSet<String>,
 }
 
 /// When it is, and when it is for those who decide.
@@ -105,6 +107,7 @@ impl Oracle {
             Kind::Calendar => {
                 self.loses_no_booking(writer, change, times)?;
                 self.is_booked_where_it_may(change, server, times, coverage)?;
+                self.note_vacated(change);
                 crosses_nothing(change, times)
             }
             Kind::Secret => self.nobody_who_is_over_gets_keys(change),

@@ -161,12 +161,17 @@ impl World {
 
     /// Whether what was drawn happens, and may.
     pub(crate) fn happens(&mut self, fault: Fault) -> bool {
-        if self.is_calm || self.quiet.contains(&fault) {
+        if !self.may_happen(fault) {
             return false;
         }
         self.coverage.fault(fault);
         self.note(|| format!("FAULT {fault:?}"));
         true
+    }
+
+    /// Whether it may.
+    pub(crate) fn may_happen(&self, fault: Fault) -> bool {
+        !self.is_calm && !self.quiet.contains(&fault)
     }
 
     pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {

@@ -92,6 +92,8 @@ fn a_wish_gets_the_host_that_only_a_record_taken_away_by_force_had_booked() {
     let outcome = run(110, &Options::default());
     assert_eq!(outcome.broken, None);
     assert!(outcome.coverage.faults.contains_key(&Fault::RecordForced));
+    let met = outcome.coverage.met;
+    assert!(met.contains_key("a wish booked where only the dead were"));
 }
 
 const SCHEDULES: u64 = 60;

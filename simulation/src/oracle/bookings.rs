@@ -129,6 +129,9 @@ impl Oracle {
                 continue;
             };
             coverage.meet("a wish booked");
+            if self.vacated.contains(&change.name) {
+                coverage.meet(AFTER_THE_DEAD);
+            }
             if !self.bears(&machine, &labels, times.now) {
                 let here = &change.name;
                 return Err(format!(
@@ -137,6 +140,24 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+}
+
+impl Oracle {
+    /// Keeps in mind which calendars are empty since the last one in there was taken out, whose
+    /// record is no more.
+    pub(super) fn note_vacated(&mut self, change: &Change) {
+        let before = change.before.as_ref().map(bookings).unwrap_or_default();
+        let after = change.after.as_ref().map(bookings).unwrap_or_default();
+        let is_dead = |booking: &Booking| {
+            let record = self.records.get(&booking.uid);
+            record.is_some_and(|record| record.gone.is_some())
+        };
+        if !after.is_empty() {
+            self.vacated.remove(&change.name);
+        } else if before.iter().any(is_dead) {
+            self.vacated.insert(change.name.clone());
+        }
     }
 }
 
@@ -199,6 +220,9 @@ fn is_of_a_living_host(calendar: &Value, server: &ApiServer) -> bool {
     let machine = server.one(Kind::Host, name);
     machine.and_then(uid_of).as_deref() == owner["uid"].as_str()
 }
+
+/// A wish got a host that only those had booked who are no more.
+const AFTER_THE_DEAD: &str = "a wish booked where only the dead were";
 
 /// A look may read what is changed before it writes, but not several of them.
 const LOOKS: usize = 3;
