@@ -1,8 +1,9 @@
 //! Runs the decisions: watches Reservations and hosts, stores statuses, takes actions.
 //!
 //! Each pass reads its objects afresh (a cache may not yet show our own last write, and a
-//! host that was just cleared must not look as if it had never been imaged). Called by the
-//! wiring; the only module that knows both the API server and `decide`.
+//! host that was just cleared must not look as if it had never been imaged); only that a
+//! neighbour is still there is believed of the watch (`living`). Called by the wiring; the only
+//! module that knows both the API server and `decide`.
 
 mod act;
 mod living;

@@ -1,8 +1,8 @@
 //! The reasons of conditions that more than one place speaks of.
 //!
-//! They are part of the API: docs/failures.md says what to do about each, and scripts wait for
-//! them. Used by the decisions, by the controller's troubles, by the news, by the callbacks and
-//! by the calendar page.
+//! They are part of the API, and scripts wait for them; docs/failures.md says what to do about
+//! each that needs somebody. Used by the decisions, by the controller's troubles, by the news,
+//! by the callbacks and by the calendar page.
 
 pub(crate) const BOOKING: &str = "Booking";
 pub(crate) const CLAIMED_BY_OTHER: &str = "ClaimedByOther";

@@ -232,10 +232,7 @@ async fn a_wish_whose_host_is_out_of_order_looks_for_another_every_five_minutes_
     world.put("baremetalhosts/a", host("a", "1"));
     world.settle("wish").await;
     world.put("baremetalhosts/b", host("b", "1"));
-    let mut other = wish(json!({}), json!({}));
-    other["metadata"]["name"] = json!("ghost");
-    other["metadata"]["uid"] = json!("uid-ghost");
-    world.put("reservations/ghost", other);
+    world.put("reservations/ghost", ghost("uid-ghost", "Pending"));
     let until_noon = json!("2026-01-01T12:00:00Z");
     world.put("hostcalendars/b", calendar("b", until_noon));
     let paused = json!({"metadata": {"annotations": {"baremetalhost.metal3.io/paused": ""}}});
@@ -267,6 +264,35 @@ async fn a_wish_waits_for_no_host_whose_claim_belongs_to_nobody_any_more() {
     world.edit("baremetalhosts/a", &free);
     world.settle("wish").await;
     assert_eq!(world.booked_on("wish"), ["a"]);
+}
+
+#[tokio::test]
+async fn a_neighbour_that_the_watch_shows_alive_is_not_read_and_any_other_is_before_it_counts_as_gone()
+ {
+    let read = "GET reservations/ghost".to_owned();
+    for (shown, is_believed) in [
+        (Some(ghost("uid-ghost", "Pending")), true),
+        (Some(ghost("uid-ghost", "Released")), false),
+        (Some(ghost("uid-another", "Pending")), false),
+        (None, false),
+    ] {
+        let world = World::new().having_shown(shown.as_slice());
+        world.put("reservations/wish", wish(json!({"rack": "1"}), json!({})));
+        world.put("baremetalhosts/a", host("a", "1"));
+        world.put("hostcalendars/a", calendar("a", Value::Null));
+        world.settle("wish").await;
+        assert_ne!(world.calls().contains(&read), is_believed, "{shown:?}");
+        let still_there: &[_] = if is_believed { &["a"] } else { &[] };
+        assert_eq!(world.booked_on("ghost"), still_there, "{shown:?}");
+        // Nobody is put out whom a watch that lags shows as gone.
+        let world = World::new().having_shown(shown.as_slice());
+        world.put("reservations/wish", wish(json!({"rack": "1"}), json!({})));
+        world.put("baremetalhosts/a", host("a", "1"));
+        world.put("hostcalendars/a", calendar("a", Value::Null));
+        world.put("reservations/ghost", ghost("uid-ghost", "Pending"));
+        world.settle("wish").await;
+        assert_eq!(world.booked_on("ghost"), ["a"], "{shown:?}");
+    }
 }
 
 #[tokio::test]
@@ -331,6 +357,14 @@ fn wish(labels: Value, status: Value) -> Value {
         },
         "status": status,
     })
+}
+
+/// Whose booking it is, where [`calendar`] is not to be anybody's.
+fn ghost(uid: &str, phase: &str) -> Value {
+    let mut ghost = wish(json!({}), json!({"phase": phase}));
+    ghost["metadata"]["name"] = json!("ghost");
+    ghost["metadata"]["uid"] = json!(uid);
+    ghost
 }
 
 fn host(name: &str, rack: &str) -> Value {

@@ -32,7 +32,9 @@ impl Known {
     fn learn(&self, host: &Guarded<BareMetalHost>) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let name = host.name_any();
-        // Its last change and its end look the same.
+        // Its last change and its end look the same. The end of one that has no finalizer looks
+        // like no change at all, and is no news: who waits for that host is woken when its
+        // calendar goes, which the garbage collector takes.
         if host.meta().deletion_timestamp.is_some() {
             known.remove(&name);
             return true;

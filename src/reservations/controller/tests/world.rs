@@ -12,7 +12,11 @@ use std::{
 use axum::http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
-use kube::{Client, client::Body};
+use kube::{
+    Client,
+    client::Body,
+    runtime::{reflector, watcher::Event},
+};
 use metal3::BareMetalHost;
 use serde_json::{Value, json};
 
@@ -87,6 +91,17 @@ impl World {
             seconds,
             context: Context::new(client, "metal3", hosts, policy, clock),
         }
+    }
+
+    /// With a watch that has shown these Reservations so far, and nothing since.
+    pub(super) fn having_shown(mut self, reservations: &[Value]) -> Self {
+        let (store, mut writer) = reflector::store();
+        for reservation in reservations {
+            let shown = serde_json::from_value(reservation.clone()).unwrap();
+            writer.apply_watcher_event(&Event::Apply(shown));
+        }
+        self.context.seen = Some(store);
+        self
     }
 
     fn server(&self) -> std::sync::MutexGuard<'_, Server> {
