@@ -51,8 +51,8 @@ fn no_crowd_breaks_a_promise() {
         crowded: true,
         ..Options::default()
     };
-    // In 40 and 64, a replica that was stopped writes the keys of who is over by then; in 605, somebody puts an
-    // image on a host between the look that finds it clean and the write that frees it.
+    // In 40 and 64, as they were then, a replica that was stopped wrote the keys of who was over by then; in
+    // 605, somebody puts an image on a host between the look that finds it clean and the write that frees it.
     for seed in (0..5).chain([40, 64, 605]) {
         assert_eq!(run(seed, &crowded).broken, None, "seed {seed}");
     }

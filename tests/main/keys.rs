@@ -1,10 +1,11 @@
-//! The Secret with a user's keys, where somebody else keeps it from being written or deleted.
+//! The Secret with a user's keys: which one they go into, and what is told where somebody else
+//! keeps it from being written or deleted.
 
 use std::collections::BTreeMap;
 
 use harbormaster::{
     api::v1::{Phase, Reservation},
-    reservations::user_data,
+    reservations::{host::HostWriter, user_data},
 };
 use k8s_openapi::{
     ByteString,
@@ -51,6 +52,37 @@ async fn keys_that_cannot_be_written_are_told_of_and_written_once_they_can_be() 
     sealed.unwrap();
     reaches(stage, "sealed", Phase::Active).await;
     assert!(!keys(stage, "sealed").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn keys_go_into_the_very_secret_that_was_made_for_them() {
+    let stage = shared();
+    let writer = HostWriter::new(hosts(stage), secrets(stage));
+    let of = |uid: &str| {
+        let mut reservation = Reservation::default();
+        reservation.metadata.name = Some("namesake".to_owned());
+        reservation.metadata.uid = Some(uid.to_owned());
+        reservation
+    };
+    let (one, other) = (of("one"), of("other"));
+    let made = writer.make_user_data(&one).await.unwrap();
+    writer.remove_user_data(&one).await.unwrap();
+    let fill = async |document: &str| {
+        let filled = writer.fill_user_data(&one, &made, document.to_owned());
+        filled.await.map_err(|error| error.is_conflict())
+    };
+    assert_eq!(fill("nowhere").await, Err(true));
+    // Its own, made once more, is another one, too.
+    for next in [&one, &other] {
+        let theirs = writer.make_user_data(next).await.unwrap();
+        assert_eq!(fill("not theirs").await, Err(true));
+        let filled = writer.fill_user_data(next, &theirs, "theirs".to_owned());
+        filled.await.unwrap();
+        let there = keys(stage, "namesake").await.unwrap();
+        assert_eq!(there["userData"].0, b"theirs");
+        writer.remove_user_data(next).await.unwrap();
+        assert_eq!(keys(stage, "namesake").await, None);
+    }
 }
 
 #[tokio::test]

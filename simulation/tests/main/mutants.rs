@@ -1,6 +1,8 @@
 //! Controllers that are wrong on purpose: each must break a promise, within few schedules. An
 //! oracle that finds none of them out would be worth nothing.
 
+use std::ops::Range;
+
 use harbormaster::{
     api::{calendar::HostCalendarStatus, v1::Reservation},
     reservations::{
@@ -10,7 +12,7 @@ use harbormaster::{
 };
 use jiff::Timestamp;
 use json_patch::PatchOperation;
-use serde_json::json;
+use serde_json::{Value, json};
 use simulation::{
     Meddle, Options,
     api_server::{ApiServer, Kind, Request, Verb},
@@ -64,12 +66,24 @@ fn a_claim_without_the_version_that_was_read_is_found_out() {
 #[test]
 fn an_image_without_the_version_that_was_read_is_found_out() {
     // Whichever of the promises that hang on it is broken first.
-    let found = first_broken(&meddling(images_blindly));
+    let found = first_broken_of(80..SEEDS, &meddling(images_blindly));
     let promises = [
         "which nobody holds, was written to",
         "was freed with an image",
         "got an image on an unwiped disk",
     ];
+    let is_one = |(_, broken): &(u64, String)| promises.iter().any(|it| broken.contains(it));
+    assert!(found.as_ref().is_some_and(is_one), "{found:?}");
+}
+
+#[test]
+fn a_claim_given_back_without_the_version_that_was_read_is_found_out() {
+    let taken = Options {
+        strangers: true,
+        ..meddling(frees_blindly)
+    };
+    let found = first_broken_of(80..SEEDS, &taken);
+    let promises = ["holds, was written to for", "was freed with an image"];
     let is_one = |(_, broken): &(u64, String)| promises.iter().any(|it| broken.contains(it));
     assert!(found.as_ref().is_some_and(is_one), "{found:?}");
 }
@@ -102,7 +116,11 @@ fn expect_found_out(mutant: &Options, what: &str) {
 }
 
 fn first_broken(mutant: &Options) -> Option<(u64, String)> {
-    (0..SEEDS).find_map(|seed| Some((seed, run(seed, mutant).broken?)))
+    first_broken_of(0..SEEDS, mutant)
+}
+
+fn first_broken_of(mut seeds: Range<u64>, mutant: &Options) -> Option<(u64, String)> {
+    seeds.find_map(|seed| Some((seed, run(seed, mutant).broken?)))
 }
 
 /// Gives the host back as soon as the image is taken off its spec.
@@ -217,10 +235,21 @@ fn images_blindly(request: &mut Request, _: &ApiServer) -> bool {
     forget_version(request, "userData")
 }
 
+/// Gives a host back whoever has come to have it since it was seen to be clean.
+fn frees_blindly(request: &mut Request, _: &ApiServer) -> bool {
+    forget_version_where(request, |spec| {
+        spec.get("consumerRef") == Some(&Value::Null)
+    })
+}
+
 fn forget_version(request: &mut Request, of_who_sets: &str) -> bool {
+    forget_version_where(request, |spec| spec[of_who_sets].is_object())
+}
+
+fn forget_version_where(request: &mut Request, is_meant: impl Fn(&Value) -> bool) -> bool {
     if request.kind == Kind::Host
         && let Verb::Merge(patch) = &mut request.verb
-        && patch["spec"][of_who_sets].is_object()
+        && is_meant(&patch["spec"])
         && let Some(metadata) = patch["metadata"].as_object_mut()
     {
         metadata.remove("resourceVersion");
@@ -254,5 +283,6 @@ fn books_blindly(request: &mut Request, server: &ApiServer) -> bool {
     true
 }
 
-/// Until the first that breaks a promise; most do within ten.
+/// Until the first that breaks a promise; most do within ten. Those in whose way few come at the
+/// very moment are found by one of many, and begin shortly before it.
 const SEEDS: u64 = 150;
