@@ -8,10 +8,11 @@ use futures::{FutureExt, future::BoxFuture};
 use harbormaster::reservations::controller;
 use http::{Request as HttpRequest, Response, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
+use jiff::SignedDuration;
 use kube::client::Body;
 
 use crate::{
-    api_server::{Answer, Kind, NAMESPACE, Request},
+    api_server::{Answer, NAMESPACE, Request},
     coverage::Fault,
     world::{Actor, World},
 };
@@ -75,16 +76,29 @@ impl Shared {
         .boxed()
     }
 
-    /// A replica is stopped in the midst of a pass, and goes on with what it has read long after
-    /// the other one has done what there was to do.
-    async fn go_on_without(self: &Arc<Self>, leader: usize, name: &str) {
-        for _ in 0..8 {
-            self.pass(leader, name).await;
+    /// A replica is stopped in the midst of a pass over this Reservation, and goes on with what it
+    /// has read long after the other one, and the operator, have done what there was to do: the
+    /// host may be the next one's by then.
+    async fn go_on_without(self: &Arc<Self>, leader: usize, name: &str, stopped: SignedDuration) {
+        for _ in 0..STEPS {
+            let mut names = vec![name.to_owned()];
+            {
+                let mut world = self.world();
+                world.now += stopped / STEPS;
+                let others = world.due.due(world.now).into_iter();
+                let others = others.filter(|other| *other != name);
+                names.extend(others.take(MOST_OTHERS).map(str::to_owned));
+            }
+            for name in names {
+                // The status, and what follows from it.
+                self.pass(leader, &name).await;
+                self.pass(leader, &name).await;
+            }
             let mut world = self.world();
-            let reservation = world.server.one(Kind::Reservation, name);
-            let host = reservation.map(|it| it["status"]["hostRef"]["name"].clone());
-            if let Some(host) = host.as_ref().and_then(|host| host.as_str()) {
-                world.operate(host);
+            let machines = world.machines.due(world.now).into_iter();
+            let machines: Vec<_> = machines.map(str::to_owned).collect();
+            for machine in machines {
+                world.operate(&machine);
             }
         }
     }
@@ -122,7 +136,7 @@ impl Shared {
             self.world().depth += 1;
             let stalled = self.world().stalls(1 - leader);
             match stalled {
-                Some(name) => self.go_on_without(leader, &name).await,
+                Some((name, stopped)) => self.go_on_without(leader, &name, stopped).await,
                 None => self.pass(leader, &name).await,
             }
             self.world().depth -= 1;
@@ -197,5 +211,11 @@ impl std::fmt::Display for Lost {
 }
 
 impl std::error::Error for Lost {}
+
+/// In how many parts a stop goes by.
+const STEPS: i32 = 12;
+
+/// How many others have their turn in each.
+const MOST_OTHERS: usize = 3;
 
 const RETRY: std::time::Duration = std::time::Duration::from_secs(5);

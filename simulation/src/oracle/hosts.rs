@@ -193,7 +193,12 @@ impl Oracle {
                 }
             }
             ProvisioningState::Available | ProvisioningState::PoweringOffBeforeDelete => {
-                *disk = Disk::default();
+                // An image that somebody put there stays theirs while it is tried again.
+                let by_hand = disk.by_hand && after.wanted_image_url().is_some();
+                *disk = Disk {
+                    by_hand,
+                    ..Disk::default()
+                };
             }
             _ => {}
         }

@@ -140,14 +140,14 @@ impl World {
         drawn && self.happens(fault)
     }
 
-    /// Whether a replica stops for a while, and over which Reservation.
-    pub(crate) fn stalls(&mut self, leader: usize) -> Option<String> {
+    /// Whether a replica stops, over which Reservation, and for how long.
+    pub(crate) fn stalls(&mut self, leader: usize) -> Option<(String, SignedDuration)> {
         if self.strangers_take.is_none() || !self.drawn(Fault::LeaderStalls, 6) {
             return None;
         }
         let stopped = minutes(self, 40);
-        self.now += stopped;
-        self.at_work[leader].clone()
+        let name = self.at_work[leader].clone()?;
+        Some((name, stopped))
     }
 
     /// What others do to a host between two requests of ours.
