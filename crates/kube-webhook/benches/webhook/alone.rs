@@ -9,7 +9,11 @@ use http::{Request, header};
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
-use crate::{cases::cases, servers::framework};
+use crate::{
+    cases::cases,
+    process::Role,
+    servers::{framework, lossless},
+};
 use kube_webhook::Metrics;
 
 pub(crate) async fn run(name: &str, calls: usize) {
@@ -18,7 +22,11 @@ pub(crate) async fn run(name: &str, calls: usize) {
         println!("no case is called {name:?}; there are {}", names.join("; "));
         return;
     };
-    let router = framework(Metrics::register(&mut Registry::default()));
+    let metrics = Metrics::register(&mut Registry::default());
+    let router = match case.role() {
+        Role::Lossless => lossless(metrics),
+        _ => framework(metrics),
+    };
     let body = Bytes::from((case.body)());
     for _ in 0..calls {
         let request = Request::post(format!("{}?timeout=10s", case.path))

@@ -19,6 +19,16 @@ pub(crate) struct Case {
     every: Option<Duration>,
 }
 
+impl Case {
+    /// Which server it is for.
+    pub(crate) fn role(&self) -> Role {
+        match self.path {
+            "/lossless" => Role::Lossless,
+            _ => Role::Framework,
+        }
+    }
+}
+
 pub(crate) async fn run_all(wanted: Option<&str>) {
     let seconds = std::env::var("BENCH_SECONDS")
         .ok()
@@ -104,7 +114,8 @@ pub(crate) fn cases() -> Vec<Case> {
 async fn compare(case: &Case, period: Duration) {
     let body = (case.body)();
     let call = request(case.path, &body);
-    let framework = Running::start(Role::Framework).await;
+    let role = case.role();
+    let framework = Running::start(role).await;
     let mut one = Client::new(framework.addr, &framework.ca).connect().await;
     let answer = one.call(&call).await.to_vec();
     let constant = Running::start(Role::Constant).await;
@@ -125,10 +136,7 @@ async fn compare(case: &Case, period: Duration) {
         answer.len() / 1_000
     );
     theirs.print(Role::Constant, None);
-    ours.print(
-        Role::Framework,
-        Some(ours.cpu_per_call / theirs.cpu_per_call),
-    );
+    ours.print(role, Some(ours.cpu_per_call / theirs.cpu_per_call));
 }
 
 struct Figures {

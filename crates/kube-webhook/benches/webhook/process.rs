@@ -12,6 +12,8 @@ use std::{
 pub(crate) enum Role {
     Constant,
     Framework,
+    /// The framework, its converter with an annotation prefix.
+    Lossless,
 }
 
 impl Role {
@@ -19,6 +21,7 @@ impl Role {
         match std::env::var(VARIABLE).ok()?.as_str() {
             "constant" => Some(Self::Constant),
             "framework" => Some(Self::Framework),
+            "lossless" => Some(Self::Lossless),
             _ => None,
         }
     }
@@ -27,6 +30,7 @@ impl Role {
         match self {
             Self::Constant => "constant",
             Self::Framework => "framework",
+            Self::Lossless => "lossless",
         }
     }
 }

@@ -7,12 +7,7 @@ use std::{
 };
 
 use axum::{
-    Router,
-    body::Body,
-    extract::State,
-    http::header,
-    response::IntoResponse,
-    routing::{MethodRouter, any_service, post},
+    Router, body::Body, extract::State, http::header, response::IntoResponse, routing::post,
 };
 use bytes::Bytes;
 use kube_webhook::{
@@ -32,6 +27,7 @@ pub(crate) async fn run(role: Role) {
     let router = match role {
         Role::Constant => constant(),
         Role::Framework => framework(metrics.clone()),
+        Role::Lossless => lossless(metrics.clone()),
     };
     let (identity, ca) = TlsIdentity::ephemeral(&["127.0.0.1".to_owned()]).unwrap();
     let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), identity, router)
@@ -56,7 +52,7 @@ pub(crate) async fn run(role: Role) {
 pub(crate) fn framework(metrics: Metrics) -> Router {
     Webhooks::new("bench")
         .domain("bench.example.com")
-        .metrics(metrics.clone())
+        .metrics(metrics)
         .add_webhook(Validation::new(Whole))
         .add_webhook(
             Validation::for_resources(Resources::of::<Host>(), Unchanged)
@@ -73,12 +69,11 @@ pub(crate) fn framework(metrics: Metrics) -> Router {
         .build()
         .unwrap()
         .router()
-        .route("/lossless", lossless(metrics))
 }
 
-/// A second hook for the same kind, which one registration would refuse.
-fn lossless(metrics: Metrics) -> MethodRouter {
-    let router = Webhooks::new("bench")
+/// Apart, since one registration would refuse a second hook for the same kind.
+pub(crate) fn lossless(metrics: Metrics) -> Router {
+    Webhooks::new("bench")
         .metrics(metrics)
         .add_webhook(
             Conversion::new(Versions)
@@ -87,8 +82,7 @@ fn lossless(metrics: Metrics) -> MethodRouter {
         )
         .build()
         .unwrap()
-        .router();
-    any_service(router)
+        .router()
 }
 
 /// Reads each body to its end, and answers what it was last given at `/reply`.
