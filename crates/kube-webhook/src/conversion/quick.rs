@@ -6,12 +6,11 @@
 
 mod original;
 
-use kube::Resource;
 use serde::de::DeserializeOwned;
 
 use super::{
     parts::{Field, Parts},
-    spoke::{MANAGED_FIELDS, Spoke, Version},
+    spoke::{MANAGED_FIELDS, Spoke},
 };
 use crate::envelope::{Item, Piece, Tape, assemble, write_text};
 
@@ -46,8 +45,10 @@ pub(super) fn convert(
 ) -> Option<()> {
     let source = Source::of(parts)?;
     let made = spoke.translate(direction, &source)?;
-    let finished = source.became(&made, |key, value| source.has_metadata(key, value))?;
-    finished.write(api_version, out)
+    let finished = source.became(api_version, &made, |key, value| {
+        source.has_metadata(key, value)
+    })?;
+    finished.write(out)
 }
 
 /// The same, if nothing is lost: the way back gives the same content. Then no annotation is needed,
@@ -75,15 +76,18 @@ pub(super) fn convert_lossless(
     let original = Original::of(&source)?;
     let source = source.laid_out(&original);
     let made = spoke.translate(direction, &source)?;
-    let finished = source.became(&made, |key, value| original.has_metadata(key, value))?;
+    let finished = source.became(api_version, &made, |key, value| {
+        original.has_metadata(key, value)
+    })?;
     spoke
         .leads_to(direction.back(), &finished, &original)
-        .then(|| finished.write(api_version, out))?
+        .then(|| finished.write(out))?
 }
 
 /// An object on its way, in pieces. What leaves is one, too: the converter's content, without
 /// the empty fields that a type adds of its own accord, and the metadata that came.
 pub(super) struct Source<'p> {
+    api_version: &'p str,
     kind: &'p str,
     metadata: &'p [Field<'p>],
     content: Vec<(&'p str, Piece<'p>)>,
@@ -102,6 +106,7 @@ impl<'p> Source<'p> {
         let fields = metadata.iter().chain(&parts.content);
         let content = parts.content.iter();
         Some(Self {
+            api_version: &parts.api_version,
             kind: &parts.kind,
             metadata,
             content: content
@@ -131,6 +136,7 @@ impl<'p> Source<'p> {
     /// metadata that counts.
     fn became(
         &self,
+        api_version: &'p str,
         made: &'p Tape<'_>,
         has_metadata: impl Fn(&str, Item<'_>) -> bool,
     ) -> Option<Source<'p>>
@@ -147,9 +153,11 @@ impl<'p> Source<'p> {
                 content.push((key, Piece::Item(value)));
             }
         }
-        made.root()
-            .is_object()
-            .then_some(Source { content, ..*self })
+        made.root().is_object().then_some(Source {
+            api_version,
+            content,
+            ..*self
+        })
     }
 
     fn has_metadata(&self, key: &str, value: Item<'_>) -> bool {
@@ -173,11 +181,7 @@ impl<'p> Source<'p> {
         self.size
     }
 
-    pub(super) fn decode<K>(&self) -> Option<K>
-    where
-        K: Resource<DynamicType = ()> + DeserializeOwned,
-    {
-        let api_version = Version::of::<K>().api_version();
+    pub(super) fn decode<K: DeserializeOwned>(&self) -> Option<K> {
         let metadata: Vec<_> = self
             .metadata
             .iter()
@@ -185,25 +189,25 @@ impl<'p> Source<'p> {
             .map(|(key, json)| (&**key, json.get()))
             .collect();
         let head = [
-            ("apiVersion", Piece::Text(&api_version)),
+            ("apiVersion", Piece::Text(self.api_version)),
             ("kind", Piece::Text(self.kind)),
             ("metadata", Piece::Fields(&metadata)),
         ];
         assemble(head.into_iter().chain(self.content.iter().copied()))
     }
 
-    fn write(&self, api_version: &str, out: &mut Vec<u8>) -> Option<()> {
+    fn write(&self, out: &mut Vec<u8>) -> Option<()> {
         let start = out.len();
-        let written = self.write_fields(api_version, out);
+        let written = self.write_fields(out);
         if written.is_none() {
             out.truncate(start);
         }
         written
     }
 
-    fn write_fields(&self, api_version: &str, out: &mut Vec<u8>) -> Option<()> {
+    fn write_fields(&self, out: &mut Vec<u8>) -> Option<()> {
         out.extend_from_slice(b"{\"apiVersion\":");
-        write_text(api_version, out).ok()?;
+        write_text(self.api_version, out).ok()?;
         out.extend_from_slice(b",\"kind\":");
         write_text(self.kind, out).ok()?;
         out.extend_from_slice(b",\"metadata\":{");

@@ -37,6 +37,16 @@ impl Version {
             format!("{}/{}", self.group, self.version)
         }
     }
+
+    /// Whether it is what an object calls it.
+    pub(super) fn is(&self, api_version: &str) -> bool {
+        let (group, version) = match api_version.rsplit_once('/') {
+            Some(("", _)) => return false,
+            Some(parts) => parts,
+            None => ("", api_version),
+        };
+        self.group == group && self.version == version
+    }
 }
 
 pub(super) trait Spoke: Send + Sync {

@@ -134,7 +134,7 @@ impl Star {
 
     /// Whether it is one of this kind's versions.
     pub(crate) fn knows(&self, api_version: &str) -> bool {
-        self.storage.api_version() == api_version || self.ways.contains_key(api_version)
+        self.storage.is(api_version) || self.ways.contains_key(api_version)
     }
 
     /// Writes the object at the version `to`.
@@ -217,7 +217,7 @@ impl Star {
 
     /// The way from a version to the stored one; `None` for the storage version itself.
     pub(super) fn way(&self, api_version: &str) -> Result<Option<&dyn Spoke>, ConversionError> {
-        if self.storage.api_version() == api_version {
+        if self.storage.is(api_version) {
             return Ok(None);
         }
         let way = self.ways.get(api_version);

@@ -76,17 +76,20 @@ impl<'t> Item<'t> {
     }
 
     fn has_fields_of(self, other: Self) -> bool {
-        let count = other.fields().count();
-        if count > FEW {
-            return self.has_sorted_fields_of(other);
+        let mut others = [("", other); FEW];
+        let mut count = 0;
+        for field in other.fields() {
+            if count == FEW {
+                return self.has_sorted_fields_of(other);
+            }
+            others[count] = field;
+            count += 1;
         }
-        let mut found = 0_u64;
+        let others = &others[..count];
+        let mut found = 0_u32;
         for (name, value) in self.fields() {
-            let mut others = other.fields().enumerate();
-            match others.find(|(_, (other_name, _))| *other_name == name) {
-                Some((index, (_, other)))
-                    if found & (1 << index) == 0 && value.says_what(other) =>
-                {
+            match others.iter().position(|(other, _)| *other == name) {
+                Some(index) if found & (1 << index) == 0 && value.says_what(others[index].1) => {
                     found |= 1 << index;
                 }
                 _ => return false,
@@ -123,5 +126,5 @@ impl<'t> Item<'t> {
     }
 }
 
-/// Beyond so many fields it is worth it to sort them.
-const FEW: usize = 32;
+/// Beyond so many fields it is worth it to sort them. No more than a `u32` has bits.
+const FEW: usize = 16;
