@@ -167,17 +167,12 @@ impl Rotator {
             return Ok(());
         };
         let mut names: BTreeSet<AltName> = self.settings.names.iter().cloned().collect();
-        let chain = leaf
-            .pem
-            .as_ref()
-            .map(|pem| certificates(pem.chain.as_bytes()));
-        let present = chain.iter().flatten().next().map(certs::names);
-        names.extend(
-            present
-                .iter()
-                .flatten()
-                .filter_map(|name| name.parse().ok()),
-        );
+        let present = leaf.pem.as_ref().and_then(|pem| {
+            let chain = certificates(pem.chain.as_bytes());
+            chain.first().map(certs::names)
+        });
+        let present = present.into_iter().flatten();
+        names.extend(present.filter_map(|name| name.parse().ok()));
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let now = SystemTime::now();
         let due = state(&[], leaf, cas, &names, now).renewal(now);
