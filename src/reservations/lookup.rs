@@ -135,19 +135,6 @@ pub fn named_host(reservation: &Reservation) -> Option<&str> {
     wanted_name(reservation).or_else(resource)
 }
 
-/// Whether any object can be called that (RFC 1123, as Kubernetes reads it). Where people may
-/// write what they like, only such a name becomes part of a URL: the client fails over others,
-/// or asks for something else.
-pub fn is_object_name(name: &str) -> bool {
-    let is_lower_or_digit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_label = |label: &str| {
-        label.starts_with(is_lower_or_digit)
-            && label.ends_with(is_lower_or_digit)
-            && label.chars().all(|c| is_lower_or_digit(c) || c == '-')
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
-}
-
 /// Why nobody may have this host: without cleaning, the next user could read the disk.
 pub fn not_reservable(host: &BareMetalHost) -> Option<&'static str> {
     if host.is_deleting() {
@@ -268,19 +255,6 @@ mod tests {
         assert_eq!(named_host(&booking), None);
         booking.spec.target = serde_json::from_value(json!({"hostRef": {"name": "b"}})).unwrap();
         assert_eq!(named_host(&booking), Some("b"));
-    }
-
-    #[test]
-    fn an_object_is_called_what_kubernetes_lets_it_be_called() {
-        for name in ["a", "portal-101.2", "0"] {
-            assert!(is_object_name(name), "{name}");
-        }
-        let long = "a".repeat(254);
-        for name in [
-            "", "A", "a b", "a/b", "..", "a..b", "-a", "a-", "a_b", "é", &long,
-        ] {
-            assert!(!is_object_name(name), "{name}");
-        }
     }
 
     #[test]

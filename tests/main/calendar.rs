@@ -9,7 +9,7 @@ use xtask::stage::USER;
 
 use crate::{
     own::{Own, Settings},
-    stage::{flat, new_host, post_signed, reservation_until, scrape, shared, until},
+    stage::{flat, new_host, post_signed, reaches, scrape, shared, until},
 };
 
 #[tokio::test]
@@ -17,11 +17,7 @@ async fn the_page_tells_who_has_a_host_and_names_no_user() {
     let stage = shared();
     new_host(stage, "calendar-1").await;
     post_signed(stage, &flat("EVENT_START", "calendar-1", "calendar-1")).await;
-    reservation_until(stage, "portal-calendar-1", "to be active", |reservation| {
-        let status = reservation.status.as_ref();
-        status.and_then(|status| status.phase) == Some(Phase::Active)
-    })
-    .await;
+    reaches(stage, "portal-calendar-1", Phase::Active).await;
     let page = until("the page to tell of the host's user", async || {
         let page = scrape(stage, "/calendar").await;
         let row = row_of(&page, "calendar-1")?;

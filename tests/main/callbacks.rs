@@ -24,7 +24,7 @@ use xtask::stage::SECRET;
 
 use crate::{
     site::Site,
-    stage::{flat, install_crypto},
+    stage::{flat, install_crypto, is_in},
 };
 
 /// A portal: what it was told at which path, and what it answers there.
@@ -149,10 +149,6 @@ fn notified(reservation: &Reservation) -> Option<(&str, &str)> {
     let status = reservation.status.as_ref()?;
     let told = status.conditions.iter().find(|it| it.type_ == "Notified")?;
     Some((&told.status, &told.reason))
-}
-
-fn is_in(phase: Phase) -> impl Fn(&Reservation) -> bool {
-    move |reservation| reservation.status.as_ref().and_then(|status| status.phase) == Some(phase)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,7 +13,7 @@ use metal3::BareMetalHost;
 use serde_json::json;
 
 use crate::stage::{
-    KEY, create_host, flat, host_until, hosts, named, namespaced, new_host, post_signed,
+    KEY, create_host, flat, host_until, hosts, named, namespaced, new_host, post_signed, reaches,
     reservation_until, reservations, shared, until,
 };
 
@@ -29,7 +29,7 @@ async fn a_start_images_the_host_for_its_user_and_an_end_wipes_it() {
         json!({"status": "success", "message": "Provisioning initiated for story"})
     );
 
-    let active = reservation_until(stage, "portal-201", "to be active", is(Phase::Active)).await;
+    let active = reaches(stage, "portal-201", Phase::Active).await;
     let requester = active.spec.requester.unwrap();
     assert_eq!(requester.username.as_deref(), Some("mario.rossi"));
     assert_eq!(active.spec.parameters.unwrap()["os"], "noble");
@@ -57,7 +57,7 @@ async fn a_start_images_the_host_for_its_user_and_an_end_wipes_it() {
 
     let answer = post_signed(stage, &flat("EVENT_END", "201", "story")).await;
     assert_eq!(answer.body["message"], "Deprovisioning initiated for story");
-    reservation_until(stage, "portal-201", "to be released", is(Phase::Released)).await;
+    reaches(stage, "portal-201", Phase::Released).await;
     let host = hosts(stage).get("story").await.unwrap();
     assert!(host.is_available());
     assert_eq!(host.wanted_image_url(), None);
@@ -83,17 +83,17 @@ async fn the_earlier_receivers_own_example_sets_and_clears_the_image() {
         host.wanted_image_url(),
         Some("https://images.example.com/noble.qcow2")
     );
-    reservation_until(stage, "host-seed", "to be active", is(Phase::Active)).await;
+    reaches(stage, "host-seed", Phase::Active).await;
 
     let answer = post_signed(stage, &event("EVENT_END")).await;
     assert_eq!(answer.body["message"], "Deprovisioning initiated for seed");
     let has_none = |host: &BareMetalHost| host.spec.image.is_none();
     host_until(stage, "seed", "to have no image", has_none).await;
-    reservation_until(stage, "host-seed", "to be released", is(Phase::Released)).await;
+    reaches(stage, "host-seed", Phase::Released).await;
 
     // Another booking of the same host, which the minimal shape can't tell from the first.
     post_signed(stage, &event("EVENT_START")).await;
-    reservation_until(stage, "host-seed.2", "to be active", is(Phase::Active)).await;
+    reaches(stage, "host-seed.2", Phase::Active).await;
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn an_end_of_the_minimal_shape_leaves_a_host_alone_that_a_booking_has() {
     let stage = shared();
     new_host(stage, "identified").await;
     post_signed(stage, &flat("EVENT_START", "298", "identified")).await;
-    reservation_until(stage, "portal-298", "to be active", is(Phase::Active)).await;
+    reaches(stage, "portal-298", Phase::Active).await;
 
     let minimal = json!({"eventType": "EVENT_END", "resourceName": "identified"});
     // The door learns of claims from its watch, a moment after the claim.
@@ -147,7 +147,7 @@ async fn an_end_of_the_minimal_shape_leaves_a_host_alone_that_a_booking_has() {
     let still = reservations(stage).get("portal-298").await.unwrap();
     assert_eq!(still.desired_state(), DesiredState::Active);
     post_signed(stage, &flat("EVENT_END", "298", "identified")).await;
-    reservation_until(stage, "portal-298", "to be released", is(Phase::Released)).await;
+    reaches(stage, "portal-298", Phase::Released).await;
 }
 
 #[tokio::test]
@@ -177,11 +177,11 @@ async fn events_that_come_again_change_nothing() {
     assert_eq!(first.body["message"], "Provisioning initiated for again");
     let second = post_signed(stage, &start).await;
     assert_eq!(second.body["message"], "Already handled for again");
-    reservation_until(stage, "portal-202", "to be active", is(Phase::Active)).await;
+    reaches(stage, "portal-202", Phase::Active).await;
 
     let end = flat("EVENT_END", "202", "again");
     post_signed(stage, &end).await;
-    reservation_until(stage, "portal-202", "to be released", is(Phase::Released)).await;
+    reaches(stage, "portal-202", Phase::Released).await;
     for repeated in [&end, &start] {
         let answer = post_signed(stage, repeated).await;
         assert_eq!(answer.body["message"], "Already handled for again");
@@ -202,8 +202,7 @@ async fn an_end_that_comes_before_its_start_is_remembered() {
     post_signed(stage, &flat("EVENT_END", "203", "reversed")).await;
     let answer = post_signed(stage, &flat("EVENT_START", "203", "reversed")).await;
     assert_eq!(answer.body["message"], "Already handled for reversed");
-    let released =
-        reservation_until(stage, "portal-203", "to be released", is(Phase::Released)).await;
+    let released = reaches(stage, "portal-203", Phase::Released).await;
     assert_eq!(released.desired_state(), DesiredState::Released);
     assert_eq!(
         hosts(stage)
@@ -220,13 +219,13 @@ async fn the_next_tenant_waits_until_the_host_is_clean_and_survives_the_first_on
     let stage = shared();
     new_host(stage, "handover").await;
     post_signed(stage, &flat("EVENT_START", "204", "handover")).await;
-    reservation_until(stage, "portal-204", "to be active", is(Phase::Active)).await;
+    reaches(stage, "portal-204", Phase::Active).await;
     post_signed(stage, &flat("EVENT_START", "205", "handover")).await;
     let overlaps = |reservation: &Reservation| reason(reservation, "Accepted") == Some("Overlap");
     reservation_until(stage, "portal-205", "to wait", overlaps).await;
 
     post_signed(stage, &flat("EVENT_END", "204", "handover")).await;
-    let second = reservation_until(stage, "portal-205", "to be active", is(Phase::Active)).await;
+    let second = reaches(stage, "portal-205", Phase::Active).await;
     post_signed(stage, &flat("EVENT_END", "204", "handover")).await;
     let first = reservations(stage).get("portal-204").await.unwrap();
     assert_eq!(first.status.unwrap().phase, Some(Phase::Released));
@@ -257,7 +256,7 @@ async fn a_reservation_made_by_hand_is_served_and_its_deletion_gives_the_host_ba
         .create(&PostParams::default(), &reservation)
         .await
         .unwrap();
-    reservation_until(stage, "by-hand", "to be active", is(Phase::Active)).await;
+    reaches(stage, "by-hand", Phase::Active).await;
     let host = hosts(stage).get("by-hand").await.unwrap();
     assert_eq!(host.wanted_image_url(), Some("http://images/own.qcow2"));
 
@@ -285,7 +284,7 @@ async fn a_booking_of_a_host_that_is_not_there_says_so_and_is_served_when_it_com
     let waits = |reservation: &Reservation| reason(reservation, "Accepted") == Some("HostNotFound");
     reservation_until(stage, "portal-206", "to wait", waits).await;
     create_host(stage, "late-host").await;
-    reservation_until(stage, "portal-206", "to be active", is(Phase::Active)).await;
+    reaches(stage, "portal-206", Phase::Active).await;
 }
 
 #[tokio::test]
@@ -307,7 +306,7 @@ async fn a_secret_that_is_somebody_elses_is_neither_overwritten_nor_deleted() {
         |reservation: &Reservation| reason(reservation, "Provisioned") == Some("HostRefused");
     reservation_until(stage, "portal-208", "to be refused", refused).await;
     post_signed(stage, &flat("EVENT_END", "208", "deputy")).await;
-    reservation_until(stage, "portal-208", "to be released", is(Phase::Released)).await;
+    reaches(stage, "portal-208", Phase::Released).await;
     let left = secrets.get("portal-208-userdata").await.unwrap();
     assert_eq!(left.metadata.uid, foreign.metadata.uid);
     assert_eq!(left.data, foreign.data);
@@ -318,13 +317,13 @@ async fn a_calendar_tells_who_has_the_host_and_empties_when_they_are_gone() {
     let stage = shared();
     new_host(stage, "calendar").await;
     post_signed(stage, &flat("EVENT_START", "209", "calendar")).await;
-    reservation_until(stage, "portal-209", "to be active", is(Phase::Active)).await;
+    reaches(stage, "portal-209", Phase::Active).await;
     let calendars: Api<HostCalendar> = namespaced(stage);
     let status = calendars.get("calendar").await.unwrap().status.unwrap();
     assert_eq!(status.current.as_deref(), Some("portal-209"));
     assert_eq!(status.bookings.len(), 1);
     post_signed(stage, &flat("EVENT_END", "209", "calendar")).await;
-    reservation_until(stage, "portal-209", "to be released", is(Phase::Released)).await;
+    reaches(stage, "portal-209", Phase::Released).await;
     let status = calendars.get("calendar").await.unwrap().status.unwrap();
     assert_eq!(status.bookings, []);
     assert_eq!(status.free_from.as_deref(), Some("now"));
@@ -335,7 +334,7 @@ async fn the_keys_of_a_host_that_is_deleted_while_it_is_held_do_not_outlive_it()
     let stage = shared();
     new_host(stage, "scrapped").await;
     post_signed(stage, &flat("EVENT_START", "297", "scrapped")).await;
-    reservation_until(stage, "portal-297", "to be active", is(Phase::Active)).await;
+    reaches(stage, "portal-297", Phase::Active).await;
     let secrets: Api<Secret> = namespaced(stage);
     assert!(secrets.get("portal-297-userdata").await.is_ok());
     let reason = json!({"metadata": {"annotations": {
@@ -344,7 +343,7 @@ async fn the_keys_of_a_host_that_is_deleted_while_it_is_held_do_not_outlive_it()
     patch_host(stage, "scrapped", &reason).await;
     let params = DeleteParams::default();
     hosts(stage).delete("scrapped", &params).await.unwrap();
-    reservation_until(stage, "portal-297", "to fail", is(Phase::Failed)).await;
+    reaches(stage, "portal-297", Phase::Failed).await;
     let left = secrets.get_opt("portal-297-userdata").await.unwrap();
     assert_eq!(left, None);
 }
@@ -354,7 +353,7 @@ async fn what_happens_to_a_reservation_and_what_it_waits_for_is_told_in_events()
     let stage = shared();
     new_host(stage, "eventful").await;
     post_signed(stage, &flat("EVENT_START", "296", "eventful")).await;
-    reservation_until(stage, "portal-296", "to be active", is(Phase::Active)).await;
+    reaches(stage, "portal-296", Phase::Active).await;
     post_signed(stage, &flat("EVENT_START", "295", "eventful")).await;
     post_signed(stage, &flat("EVENT_START", "294", "nowhere-to-be-found")).await;
     let told = |name: &'static str, reason: &'static str| async move {
@@ -405,10 +404,6 @@ async fn patch_host(stage: &xtask::stage::Stage, name: &str, patch: &serde_json:
         .unwrap();
 }
 
-fn is(phase: Phase) -> impl Fn(&Reservation) -> bool {
-    move |reservation| reservation.status.as_ref().and_then(|status| status.phase) == Some(phase)
-}
-
 fn reason<'a>(reservation: &'a Reservation, condition: &str) -> Option<&'a str> {
     let status = reservation.status.as_ref()?;
     let found = status
@@ -424,9 +419,9 @@ async fn the_program_is_refused_nothing_that_it_asks_for() {
     // A whole life first, else the log may hold nothing yet.
     new_host(stage, "permitted").await;
     post_signed(stage, &flat("EVENT_START", "207", "permitted")).await;
-    reservation_until(stage, "portal-207", "to be active", is(Phase::Active)).await;
+    reaches(stage, "portal-207", Phase::Active).await;
     post_signed(stage, &flat("EVENT_END", "207", "permitted")).await;
-    reservation_until(stage, "portal-207", "to be released", is(Phase::Released)).await;
+    reaches(stage, "portal-207", Phase::Released).await;
     let log = stage.serve_log();
     assert!(log.contains("portal-207"), "{log}");
     assert!(!log.contains("forbidden"), "{log}");

@@ -24,7 +24,7 @@ use xtask::stage::Stage;
 use crate::{
     site::{Site, condition, says},
     stage::{
-        create_host, hosts, namespaced, new_host, reaches, reservation_until, reservations,
+        create_host, hosts, is_in, namespaced, new_host, reaches, reservation_until, reservations,
         reserve, shared, until,
     },
 };
@@ -140,13 +140,7 @@ async fn a_host_is_held_until_its_keys_are_gone_which_a_policy_guards() {
     let _own = site.run(&[]);
     site.reserve("one", json!({"target": {"hostRef": {"name": "srv"}}}))
         .await;
-    let in_phase = |phase| {
-        move |reservation: &Reservation| {
-            let status = reservation.status.as_ref();
-            status.and_then(|status| status.phase) == Some(phase)
-        }
-    };
-    site.reservation_until("one", "to be active", in_phase(Phase::Active))
+    site.reservation_until("one", "to be active", is_in(Phase::Active))
         .await;
     let policy = guard_secrets(site.namespace).await;
     let secrets: Api<Secret> = site.all();
@@ -171,7 +165,7 @@ async fn a_host_is_held_until_its_keys_are_gone_which_a_policy_guards() {
 
     let params = DeleteParams::default();
     policy.delete(site.namespace, &params).await.unwrap();
-    site.reservation_until("one", "to be released", in_phase(Phase::Released))
+    site.reservation_until("one", "to be released", is_in(Phase::Released))
         .await;
     assert_eq!(secrets.get_opt("one-userdata").await.unwrap(), None);
 }

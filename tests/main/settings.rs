@@ -32,7 +32,7 @@ use crate::{
     listening::Reply,
     own::{Own, Settings, nowhere},
     site::Site,
-    stage::{flat, install_crypto, shared, until},
+    stage::{flat, install_crypto, is_in, shared, until},
 };
 
 /// A run without an API server: what is taken is spooled.
@@ -135,9 +135,7 @@ async fn a_booking_whose_end_never_comes_is_released_after_the_grace() {
     event["eventEnd"] = json!(end.to_string());
     assert_eq!(own.sender().post(&event).await.unwrap().0, 200);
     let over = site
-        .reservation_until("desk-413", "to be over", |it| {
-            it.status.as_ref().and_then(|status| status.phase) == Some(Phase::Released)
-        })
+        .reservation_until("desk-413", "to be over", is_in(Phase::Released))
         .await;
     // By our own clock: nobody asked for it.
     assert_eq!(over.desired_state(), DesiredState::Active);
@@ -300,10 +298,8 @@ async fn a_host_that_is_free_carries_the_image_for_free_hosts_and_is_lent_all_th
             200
         );
         let name = if minimal { "host-srv" } else { "portal-410" };
-        site.reservation_until(name, "to be active", |it| {
-            it.status.as_ref().and_then(|status| status.phase) == Some(Phase::Active)
-        })
-        .await;
+        site.reservation_until(name, "to be active", is_in(Phase::Active))
+            .await;
         let host = hosts.get("srv").await.unwrap();
         assert_eq!(
             host.wanted_image_url(),

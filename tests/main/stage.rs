@@ -236,10 +236,11 @@ pub(crate) async fn reservation_until(
 
 /// Waits until a reservation is in a phase.
 pub(crate) async fn reaches(stage: &Stage, name: &str, phase: Phase) -> Reservation {
-    reservation_until(stage, name, &format!("to be {phase:?}"), |reservation| {
-        reservation.status.as_ref().and_then(|status| status.phase) == Some(phase)
-    })
-    .await
+    reservation_until(stage, name, &format!("to be {phase:?}"), is_in(phase)).await
+}
+
+pub(crate) fn is_in(phase: Phase) -> impl Fn(&Reservation) -> bool {
+    move |reservation| reservation.status.as_ref().and_then(|status| status.phase) == Some(phase)
 }
 
 /// Polls until there is something.

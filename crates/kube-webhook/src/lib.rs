@@ -32,6 +32,7 @@ pub mod testing;
 pub use certs::{TlsError, TlsIdentity};
 pub use fault::{Fault, not_found, status_response};
 pub use metrics::Metrics;
+pub use names::is_subdomain;
 pub use register::{
     Conversion, Entry, FailurePolicy, MatchPolicy, Mutation, Rbac, RbacOptions, Registered,
     RegistrationError, Reinvocation, Resources, Scope, SideEffects, Target, Validation, Webhook,

@@ -1,8 +1,11 @@
 //! The syntax of names in the Kubernetes API. Used by `conversion` and `register` to refuse what the
-//! API server would.
+//! API server would, and by programs on names that people may write as they like.
 
-/// RFC 1123, as Kubernetes reads it.
-pub(crate) fn is_subdomain(name: &str) -> bool {
+/// Whether it is a DNS subdomain (RFC 1123, as Kubernetes reads it): labels of lower-case letters, digits
+/// and dashes between dots, of at most 253 bytes. Most kinds' objects are called so, and a name that isn't
+/// one must not become part of a URL.
+#[must_use]
+pub fn is_subdomain(name: &str) -> bool {
     let is_label = |label: &str| {
         label.starts_with(is_lower_or_digit)
             && label.ends_with(is_lower_or_digit)
@@ -53,12 +56,19 @@ mod tests {
     fn names_are_judged_as_the_api_server_does() {
         for (name, fits) in [
             ("a.b-c.1", true),
+            ("a", true),
+            ("portal-101.2", true),
+            ("0", true),
             ("", false),
             ("a..b", false),
             ("A", false),
             ("a_b", false),
             ("-a", false),
             ("a-", false),
+            ("a b", false),
+            ("a/b", false),
+            ("..", false),
+            ("é", false),
             (&*"a".repeat(254), false),
         ] {
             assert_eq!(is_subdomain(name), fits, "{name}");

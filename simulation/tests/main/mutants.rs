@@ -65,26 +65,21 @@ fn a_claim_without_the_version_that_was_read_is_found_out() {
 
 #[test]
 fn an_image_without_the_version_that_was_read_is_found_out() {
-    // Whichever of the promises that hang on it is broken first.
-    let found = first_broken_of(175..225, &meddling(images_blindly));
     let promises = [
         "which nobody holds, was written to",
         "was freed with an image",
         "got an image on an unwiped disk",
     ];
-    let is_one = |(_, broken): &(u64, String)| promises.iter().any(|it| broken.contains(it));
-    assert!(found.as_ref().is_some_and(is_one), "{found:?}");
+    expect_one_of(175..225, &meddling(images_blindly), &promises);
 }
 
 #[test]
 fn an_image_taken_off_without_the_version_that_was_read_is_found_out() {
-    let found = first_broken_of(40..SEEDS, &meddling(clears_blindly));
     let promises = [
         "which nobody holds, was written to",
         "holds, was written to for",
     ];
-    let is_one = |(_, broken): &(u64, String)| promises.iter().any(|it| broken.contains(it));
-    assert!(found.as_ref().is_some_and(is_one), "{found:?}");
+    expect_one_of(40..SEEDS, &meddling(clears_blindly), &promises);
 }
 
 #[test]
@@ -93,10 +88,8 @@ fn a_claim_given_back_without_the_version_that_was_read_is_found_out() {
         strangers: true,
         ..meddling(frees_blindly)
     };
-    let found = first_broken_of(45..SEEDS, &taken);
     let promises = ["holds, was written to for", "was freed with an image"];
-    let is_one = |(_, broken): &(u64, String)| promises.iter().any(|it| broken.contains(it));
-    assert!(found.as_ref().is_some_and(is_one), "{found:?}");
+    expect_one_of(45..SEEDS, &taken, &promises);
 }
 
 #[test]
@@ -121,17 +114,14 @@ fn meddling(meddle: Meddle) -> Options {
 }
 
 fn expect_found_out(mutant: &Options, what: &str) {
-    let found = first_broken(mutant);
-    let is_it = |(_, broken): &(u64, String)| broken.contains(what);
-    assert!(found.as_ref().is_some_and(is_it), "{found:?}");
+    expect_one_of(0..SEEDS, mutant, &[what]);
 }
 
-fn first_broken(mutant: &Options) -> Option<(u64, String)> {
-    first_broken_of(0..SEEDS, mutant)
-}
-
-fn first_broken_of(mut seeds: Range<u64>, mutant: &Options) -> Option<(u64, String)> {
-    seeds.find_map(|seed| Some((seed, run(seed, mutant).broken?)))
+/// Whichever of the promises that hang on it is broken first.
+fn expect_one_of(mut seeds: Range<u64>, mutant: &Options, promises: &[&str]) {
+    let found = seeds.find_map(|seed| Some((seed, run(seed, mutant).broken?)));
+    let is_one = |(_, broken): &(u64, String)| promises.iter().any(|it| broken.contains(it));
+    assert!(found.as_ref().is_some_and(is_one), "{found:?}");
 }
 
 /// Gives the host back as soon as the image is taken off its spec.

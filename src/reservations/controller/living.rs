@@ -18,7 +18,7 @@ use crate::{
         calendar,
         decide::would_begin_early,
         host::{ApiError, within_deadline},
-        lookup::{claim, is_object_name},
+        lookup::claim,
     },
 };
 
@@ -82,8 +82,9 @@ async fn is_there(
     if meta.uid.as_deref() == Some(uid) {
         return Ok(true);
     }
-    // Claims and calendars are edited by people, too.
-    if !is_object_name(name) {
+    // Claims and calendars are edited by people, too: the client fails over what can't be a name, or
+    // asks for something else.
+    if !kube_webhook::is_subdomain(name) {
         return Ok(false);
     }
     if let Some(seen) = &context.seen {

@@ -106,7 +106,7 @@ async fn find(reservation: &Reservation, context: &Context) -> Result<Lookup, Ap
         return choose(reservation, context).await;
     }
     let hosts = match pinned_name(reservation).or_else(|| lookup::wanted_name(reservation)) {
-        Some(name) if !lookup::is_object_name(name) => Vec::new(),
+        Some(name) if !kube_webhook::is_subdomain(name) => Vec::new(),
         Some(name) => within_deadline(context.hosts.get_opt(name))
             .await?
             .into_iter()

@@ -1,5 +1,7 @@
 //! The hooks that are called: rules such as operators have.
 
+use std::collections::BTreeMap;
+
 use kube_webhook::{
     Fault,
     admission::{
@@ -75,9 +77,10 @@ impl MutateUpdate<Host> for Defaults {
         mut new: Host,
         _: &AdmissionContext<'_>,
     ) -> Result<MutationResult<Host>, Fault> {
-        let labels = new.metadata.labels.get_or_insert_default();
-        labels.insert("managed".to_owned(), "yes".to_owned());
-        new.spec.automated_cleaning_mode = Some("disabled".to_owned());
+        set(
+            &mut new.metadata.labels,
+            &mut new.spec.automated_cleaning_mode,
+        );
         Ok(MutationResult::modified(new))
     }
 }
@@ -96,11 +99,18 @@ impl MutateUpdate<NarrowChange> for NarrowDefaults {
         mut new: NarrowChange,
         _: &AdmissionContext<'_>,
     ) -> Result<MutationResult<NarrowChange>, Fault> {
-        let labels = new.metadata.labels.get_or_insert_default();
-        labels.insert("managed".to_owned(), "yes".to_owned());
-        new.spec.automated_cleaning_mode = Some("disabled".to_owned());
+        set(
+            &mut new.metadata.labels,
+            &mut new.spec.automated_cleaning_mode,
+        );
         Ok(MutationResult::modified(new))
     }
+}
+
+fn set(labels: &mut Option<BTreeMap<String, String>>, cleaning: &mut Option<String>) {
+    let labels = labels.get_or_insert_default();
+    labels.insert("managed".to_owned(), "yes".to_owned());
+    *cleaning = Some("disabled".to_owned());
 }
 
 pub(crate) struct Versions;

@@ -120,7 +120,7 @@ impl<C: Clone + PartialEq> State<C> {
     /// there is none whose callers could be lost.
     #[must_use]
     pub fn renewal(&self, now: SystemTime) -> Option<SystemTime> {
-        let signing = self.good_signing(now)?;
+        let signing = self.signing.as_ref().filter(|ca| ca.is_good(now))?;
         let Some(leaf) = self.good_leaf(now) else {
             return Some(now);
         };
@@ -135,12 +135,6 @@ impl<C: Clone + PartialEq> State<C> {
         (life.not_after < signing.validity.not_after).then(|| due(life))
     }
 
-    fn good_signing(&self, now: SystemTime) -> Option<&Ca<C>> {
-        self.signing
-            .as_ref()
-            .filter(|ca| now < ca.validity.not_after)
-    }
-
     fn good_leaf(&self, now: SystemTime) -> Option<&Leaf<C>> {
         let leaf = self.leaf.as_ref();
         leaf.filter(|leaf| leaf.issuer.is_some() && now < leaf.validity.not_after)
@@ -150,9 +144,8 @@ impl<C: Clone + PartialEq> State<C> {
     /// longer.
     #[must_use]
     pub fn decide(&self, seen_since: Option<SystemTime>, now: SystemTime, timing: &Timing) -> Plan {
-        let signing = self.good_signing(now);
-        let next = self.next.as_ref();
-        let next = next.filter(|ca| now < ca.validity.not_after);
+        let signing = self.signing.as_ref().filter(|ca| ca.is_good(now));
+        let next = self.next.as_ref().filter(|ca| ca.is_good(now));
         let leaf = self.good_leaf(now);
         let of_signing = |leaf: &&Leaf<C>| leaf.issuer.as_ref() == signing.map(|ca| &ca.id);
         let is_seen = |ca: &Ca<C>| self.places.iter().all(|place| place.contains(&ca.id));
@@ -210,6 +203,12 @@ impl<C: Clone + PartialEq> State<C> {
             place.len() == bundle.len() && bundle.iter().all(|id| place.contains(id))
         };
         self.places.iter().all(same)
+    }
+}
+
+impl<C> Ca<C> {
+    fn is_good(&self, now: SystemTime) -> bool {
+        now < self.validity.not_after
     }
 }
 
